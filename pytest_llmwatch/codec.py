@@ -1,0 +1,80 @@
+"""Records to JSON values and back, for the wire (xdist), for files, and for older versions of either.
+
+Encoding leaves out what is None or empty; decoding ignores unknown keys and fills in defaults, so a reader
+meets files of an older or newer minor version without a crash. Standard library only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def encode(value: Any) -> Any:
+    """Return ``value`` (a record, or containers of records) as JSON-ready values.
+
+    Fields that are None, empty, or equal to their default are left out of records.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        out: dict[str, Any] = {}
+        for f in dataclasses.fields(value):
+            item = getattr(value, f.name)
+            if item is None or item == () or item == {}:
+                continue
+            if f.default is not dataclasses.MISSING and item == f.default and f.name != "schema_version":
+                continue
+            encoded = encode(item)
+            if encoded == {} and dataclasses.is_dataclass(item):
+                continue
+            out[f.name] = encoded
+        return out
+    if isinstance(value, Mapping):
+        return {str(k): encode(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [encode(v) for v in value]
+    return value
+
+
+def decode(cls: type[T], data: Mapping[str, Any]) -> T:
+    """Build the record ``cls`` from ``data``; unknown keys are ignored, missing ones take their defaults.
+
+    Raises:
+        TypeError: A field without a default is missing.
+    """
+    hints = _hints(cls)
+    kwargs = {
+        f.name: _coerce(hints[f.name], data[f.name])
+        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if f.name in data
+    }
+    return cls(**kwargs)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _coerce(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    origin = typing.get_origin(hint)
+    args = typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        inner = next((a for a in args if a is not type(None)), Any)
+        return _coerce(inner, value)
+    if origin is tuple:
+        if len(args) == 2 and args[1] is Ellipsis:
+            return tuple(_coerce(args[0], v) for v in value)
+        return tuple(_coerce(a, v) for a, v in zip(args, value, strict=False))
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return decode(hint, value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value

@@ -1,0 +1,526 @@
+"""What a run is made of: plain, frozen records.
+
+Standard library only. Seconds and US dollars unless a name says otherwise. ``None`` always means
+"not known", never zero. Anything mutable that a record holds (mappings of parameters, tags) must not
+be changed after construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+"""Version of everything that is written (run.json, calls.jsonl.gz, events.jsonl, cassettes' timing key).
+
+History:
+    1: first version.
+"""
+
+CaptureMode = Literal["live", "recorded", "replayed"]
+CallStatus = Literal["success", "error", "timeout", "rate_limited", "incomplete"]
+Operation = Literal["chat", "responses", "embeddings", "tool", "retrieval", "agent", "other"]
+Layer = Literal["availability", "cost", "quality"]
+RuleKind = Literal["fact", "test"]
+Tier = Literal["warn", "fail"]
+Grade = Literal["pass", "warn", "fail", "inconclusive"]
+Outcome = Literal["passed", "failed", "error", "skipped", "not_run"]
+ScoreLabel = Literal["unscored", "not_assessable", "error"]
+
+JSON = Any
+"""A JSON value: dict, list, str, int, float, bool or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one logical call, as the provider reported them.
+
+    ``input_tokens`` includes ``cached_tokens``; ``output_tokens`` includes ``reasoning_tokens``.
+    ``estimated`` is true where a local tokenizer counted because the provider did not.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Price of one logical call. ``usd`` is None where the model has no known price."""
+
+    usd: float | None = None
+    input_usd: float | None = None
+    output_usd: float | None = None
+    source: str | None = None
+    date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One tool call that a model asked for, and what became of it.
+
+    ``arguments`` is the raw text that the model wrote; ``valid`` tells whether it is a JSON object
+    (and fits the tool's schema where one is known), None if not checked.
+    """
+
+    name: str
+    arguments: str = ""
+    id: str | None = None
+    valid: bool | None = None
+    result: str | None = None
+    error: str | None = None
+    latency: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One HTTP request at the transport. A logical call has one attempt and one more per retry."""
+
+    status_code: int | None = None
+    latency: float | None = None
+    error_type: str | None = None
+    retry_after: float | None = None
+    request_id: str | None = None
+    queue_wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """Documents that a retrieval step returned for a query."""
+
+    query: str | None = None
+    ids: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    source: str | None = None
+    top_k: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserOutcome:
+    """What became of the answer, where the test or the product knows it."""
+
+    success: bool | None = None
+    feedback: str | None = None
+    reask: bool | None = None
+    corrected: bool | None = None
+    escalated: bool | None = None
+    abandoned: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One logical LLM call (all its attempts), one immutable record.
+
+    ``user`` is a keyed hash, never the raw id. ``latency`` is first request written to last byte read,
+    back-off included, the consumer's time between chunks excluded; ``ttft`` is to the first chunk that
+    carries content. Both are recorded times when ``capture_mode`` is ``replayed`` and None where the
+    recording holds none.
+    """
+
+    id: str
+    # where it belongs
+    nodeid: str | None = None
+    set: str | None = None
+    case: str | None = None
+    repeat: int = 0
+    attempt: int = 0
+    index: int = 0
+    trace_id: str | None = None
+    span_id: str | None = None
+    parent_id: str | None = None
+    time: str | None = None
+    """ISO 8601 UTC with milliseconds: when the first attempt started (recorded time on replay)."""
+    # what was asked
+    provider: str | None = None
+    operation: Operation = "chat"
+    server_address: str | None = None
+    server_port: int | None = None
+    model: str | None = None
+    response_model: str | None = None
+    prompt_name: str | None = None
+    prompt_version: str | None = None
+    parameters: Mapping[str, JSON] = field(default_factory=dict)
+    input: str | None = None
+    """The prompt as text, roles prefixed by ``role: `` where there is more than one message."""
+    context: tuple[str, ...] = ()
+    reference: str | None = None
+    # what came back
+    output: str | None = None
+    input_chars: int | None = None
+    output_chars: int | None = None
+    usage: Usage = field(default_factory=Usage)
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    request_id: str | None = None
+    system_fingerprint: str | None = None
+    # how it went
+    status: CallStatus = "success"
+    error_type: str | None = None
+    error: str | None = None
+    latency: float | None = None
+    ttft: float | None = None
+    queue_wait: float | None = None
+    attempts: tuple[Attempt, ...] = ()
+    stream: bool = False
+    cost: Cost = field(default_factory=Cost)
+    cache_hit: bool | None = None
+    fallback: bool | None = None
+    rate_limits: Mapping[str, str] = field(default_factory=dict)
+    retrieval: Retrieval | None = None
+    valid_schema: bool | None = None
+    policy_ok: bool | None = None
+    capture_mode: CaptureMode = "live"
+    # who and what for
+    feature: str | None = None
+    team: str | None = None
+    user: str | None = None
+    tenant: str | None = None
+    environment: str | None = None
+    session: str | None = None
+    stage: str | None = None
+    tags: tuple[str, ...] = ()
+    markers: tuple[str, ...] = ()
+    outcome: UserOutcome = field(default_factory=UserOutcome)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def retries(self) -> int:
+        """Attempts beyond the first."""
+        return max(0, len(self.attempts) - 1)
+
+    @property
+    def rate_limited_attempts(self) -> int:
+        """Attempts that were answered with status 429."""
+        return sum(1 for a in self.attempts if a.status_code == 429)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the logical call did not succeed (error, timeout, rate limited, incomplete)."""
+        return self.status != "success"
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Output tokens over generation time (after the first token where it is known), or None."""
+        tokens = self.usage.output_tokens
+        if not tokens or self.latency is None:
+            return None
+        if self.ttft is not None and tokens > 1 and self.latency > self.ttft:
+            return (tokens - 1) / (self.latency - self.ttft)
+        return tokens / self.latency if self.latency > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A step of an application's trace around its calls (retrieve, build prompt, tool, agent step)."""
+
+    id: str
+    name: str
+    kind: str = "internal"
+    trace_id: str | None = None
+    parent_id: str | None = None
+    nodeid: str | None = None
+    time: str | None = None
+    latency: float | None = None
+    error: str | None = None
+    attributes: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One golden case. ``input`` is a prompt, a list of chat messages, or an object of template variables."""
+
+    id: str
+    input: JSON = None
+    set: str | None = None
+    reference: str | None = None
+    must_mention: tuple[str, ...] = ()
+    must_not_mention: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
+    schema: JSON = None
+    expected_tool_calls: tuple[JSON, ...] | None = None
+    expected_documents: tuple[str, ...] | None = None
+    format: str | None = None
+    tags: tuple[str, ...] = ()
+    weight: float = 1.0
+    cluster: str | None = None
+    metadata: Mapping[str, JSON] = field(default_factory=dict)
+    line: int | None = None
+    """1-based line in cases.jsonl (or set.yaml), for messages."""
+
+    def input_text(self) -> str | None:
+        """Return the user's question as text: the string, the last user message, or ``input``/``question``."""
+        if isinstance(self.input, str):
+            return self.input
+        if isinstance(self.input, Mapping):
+            for key in ("input", "question", "query", "prompt"):
+                if isinstance(self.input.get(key), str):
+                    return str(self.input[key])
+            return " ".join(str(v) for v in self.input.values() if isinstance(v, str)) or None
+        if isinstance(self.input, list | tuple):
+            for message in reversed(self.input):
+                if isinstance(message, Mapping) and message.get("role") == "user":
+                    content = message.get("content")
+                    return content if isinstance(content, str) else None
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What is scored: the answer's text and what came with it."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    retrieved: tuple[str, ...] = ()
+    call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Something a reader can check: a span of the output (``where`` = "output") or of a context document.
+
+    ``start`` and ``end`` are character offsets into that text (end exclusive), None for list items.
+    ``document`` is the index of the context document. ``kind`` says what it shows, e.g. ``unsupported``,
+    ``support``, ``absent_number``, ``absent_name``, ``missing``, ``forbidden``, ``schema``, ``hedge``.
+    """
+
+    kind: str
+    text: str
+    where: Literal["output", "context", "item"] = "output"
+    start: int | None = None
+    end: int | None = None
+    document: int | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A score in [0, 1] with 1 best, or None with a label saying why there is none.
+
+    ``threshold`` is the limit that the golden set or the test asked for, ``required`` whether missing it
+    fails the test. ``weight`` 0 makes a score a mere metric. ``informational`` scores are shown, never
+    gated by default. ``coverage`` is the share of weight that a composite could assess.
+    """
+
+    name: str
+    value: float | None
+    label: str | None = None
+    explanation: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    version: str = "1"
+    weight: float = 1.0
+    threshold: float | None = None
+    required: bool = False
+    informational: bool = False
+    coverage: float | None = None
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the threshold is met; None without a threshold or without a value."""
+        if self.threshold is None or self.value is None:
+            return None
+        return self.value >= self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that kept part of the run from being measured. Never counted as quality 0.
+
+    ``kind``: ``infrastructure``, ``missing_recording``, ``scorer``, ``not_run``, ``lost``, ``unpriced``.
+    """
+
+    kind: str
+    message: str
+    nodeid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One execution of one test: a golden case and repeat, or any test that made calls (``set`` None)."""
+
+    nodeid: str
+    set: str | None = None
+    case: str | None = None
+    repeat: int = 0
+    attempt: int = 0
+    """0 for the first execution, 1.. for reruns of the same test."""
+    outcome: Outcome = "passed"
+    reason: str | None = None
+    """First line of the failure, None when passed."""
+    scores: tuple[Score, ...] = ()
+    call_ids: tuple[str, ...] = ()
+    input: str | None = None
+    output: str | None = None
+    context: tuple[str, ...] = ()
+    reference: str | None = None
+    tags: tuple[str, ...] = ()
+    weight: float = 1.0
+    cluster: str | None = None
+    duration: float | None = None
+    problem: str | None = None
+    """Kind of the Problem that prevented it, e.g. ``infrastructure``; None where it was measured."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the test passed and every threshold of its scores was met."""
+        return self.outcome == "passed" and all(s.passed is not False for s in self.scores)
+
+    def score(self, name: str) -> Score | None:
+        """Return the score called ``name``, or None."""
+        return next((s for s in self.scores if s.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything one run measured, in stable order: calls and results sorted by (nodeid, attempt, index)."""
+
+    run_id: str
+    time: str
+    calls: tuple[Call, ...] = ()
+    results: tuple[CaseResult, ...] = ()
+    spans: tuple[Span, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    duration: float | None = None
+    partial: bool = False
+    partial_reason: str | None = None
+    environment: Mapping[str, JSON] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """A rule that is known broken and tolerated until a date (ISO 8601, inclusive)."""
+
+    rule: str
+    reason: str
+    expires: str
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says of one rule.
+
+    ``reason`` explains a verdict that is not a plain comparison: ``not_measured``, ``unenforceable``
+    (a cost limit over unpriced calls), ``no_match`` (a scope without calls), ``too_few`` (n below what
+    the test needs), ``waived``, ``infrastructure``. ``observed``, ``limit`` and ``warn_limit`` are unrounded, in ``unit``
+    (``s``, ``usd``, ``tokens``, ``ratio``, ``count``, ``per_minute``). ``ci`` is two-sided 95 % of ``observed`` for tests
+    on a budget and of ``delta`` for comparisons. ``worst`` names call ids, worst first.
+    """
+
+    rule: str
+    metric: str
+    verdict: Grade
+    layer: Layer
+    kind: RuleKind
+    because: str
+    family: str | None = None
+    unit: str = "ratio"
+    direction: Literal["ceiling", "floor"] = "ceiling"
+    observed: float | None = None
+    limit: float | None = None
+    warn_limit: float | None = None
+    tier: Tier | None = None
+    reason: str | None = None
+    scope: str | None = None
+    n: int | None = None
+    n_needed: int | None = None
+    ci: tuple[float | None, float | None] | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
+    baseline: float | None = None
+    candidate: float | None = None
+    delta: float | None = None
+    n_cases: int | None = None
+    paired: bool | None = None
+    action: str | None = None
+    worst: tuple[str, ...] = ()
+    waiver: Waiver | None = None
+    line: int | None = None
+    """Line of the rule in budget.toml."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A frozen reference run of one golden set: scores per case and repeat, and what they were made with."""
+
+    id: str
+    set: str
+    time: str
+    cases: Mapping[str, JSON] = field(default_factory=dict)
+    scorers: Mapping[str, str] = field(default_factory=dict)
+    model: str | None = None
+    prompt_version: str | None = None
+    reason: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A broken budget, seen as something that people have to act on."""
+
+    id: str
+    severity: Literal["SEV1", "SEV2", "SEV3", "SEV4"]
+    category: str
+    title: str
+    rules: tuple[str, ...]
+    state: str = "detected"
+    time: str | None = None
+    timeline: tuple[Mapping[str, JSON], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What every renderer, exporter and alert takes: a run and what the gate says of it.
+
+    ``verdict`` is the worst verdict, ``error`` where the gate could not do its work (exit 7), or ``none``
+    without a budget. ``aggregates`` has the shape documented for run.json.
+    """
+
+    run: Run
+    verdict: Literal["pass", "warn", "fail", "inconclusive", "error", "none"]
+    sentence: str
+    exit_code: int
+    verdicts: tuple[Verdict, ...] = ()
+    aggregates: Mapping[str, JSON] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    budget: str | None = None
+    """Path of the budget file as the user gave it."""
+    alpha_by_family: Mapping[str, float] = field(default_factory=dict)
+    incidents: tuple[Incident, ...] = ()
+    history: tuple[Mapping[str, JSON], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs, in US dollars per million tokens. ``cached_per_million`` None = as input."""
+
+    input_per_million: float
+    output_per_million: float
+    cached_per_million: float | None = None
+    source: str = "budget.toml"
+    date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerSpec:
+    """A scorer as a golden set asks for it.
+
+    ``threshold`` counts in ``pass_rate``; with ``required`` a score below it fails the test. ``negate``
+    turns the value into 1 - value. ``weight`` None takes the set's or the composite's default weight.
+    ``label`` renames the score, so that one scorer can be used twice.
+    """
+
+    name: str
+    options: Mapping[str, JSON] = field(default_factory=dict)
+    weight: float | None = None
+    threshold: float | None = None
+    required: bool = False
+    negate: bool = False
+    label: str | None = None
+    line: int | None = None

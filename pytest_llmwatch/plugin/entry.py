@@ -1,0 +1,1 @@
+"""What pytest loads at start-up: as little as possible."""

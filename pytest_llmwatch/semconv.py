@@ -1,0 +1,74 @@
+"""Our fields and the OpenTelemetry GenAI names: the only place that knows the latter.
+
+Pinned to semantic conventions 1.41.1. Cost and prompt version have no standard name; ours are labelled as such.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SEMCONV_VERSION = "1.41.1"
+
+
+class Attribute(NamedTuple):
+    """One attribute: its OpenTelemetry name, the unit, and an older name that backends still read."""
+
+    name: str
+    unit: str | None = None
+    legacy: str | None = None
+
+
+CALL_ATTRIBUTES: dict[str, Attribute] = {
+    "operation": Attribute("gen_ai.operation.name"),
+    "provider": Attribute("gen_ai.provider.name", legacy="gen_ai.system"),
+    "model": Attribute("gen_ai.request.model"),
+    "response_model": Attribute("gen_ai.response.model"),
+    "request_id": Attribute("gen_ai.response.id"),
+    "finish_reason": Attribute("gen_ai.response.finish_reasons"),
+    "input_tokens": Attribute("gen_ai.usage.input_tokens", "{token}", "gen_ai.usage.prompt_tokens"),
+    "output_tokens": Attribute("gen_ai.usage.output_tokens", "{token}", "gen_ai.usage.completion_tokens"),
+    "cached_tokens": Attribute("gen_ai.usage.cache_read.input_tokens", "{token}"),
+    "reasoning_tokens": Attribute("gen_ai.usage.reasoning.output_tokens", "{token}"),
+    "ttft": Attribute("gen_ai.response.time_to_first_chunk", "s"),
+    "session": Attribute("gen_ai.conversation.id"),
+    "server_address": Attribute("server.address"),
+    "server_port": Attribute("server.port"),
+    "error_type": Attribute("error.type"),
+    "temperature": Attribute("gen_ai.request.temperature"),
+    "top_p": Attribute("gen_ai.request.top_p"),
+    "max_tokens": Attribute("gen_ai.request.max_tokens"),
+    "seed": Attribute("gen_ai.request.seed"),
+    "prompt_name": Attribute("gen_ai.prompt.name"),
+    "tool_name": Attribute("gen_ai.tool.name"),
+    "tool_call_id": Attribute("gen_ai.tool.call.id"),
+    "nodeid": Attribute("test.case.name"),
+    # no standard exists for these
+    "prompt_version": Attribute("llmwatch.prompt.version"),
+    "cost_usd": Attribute("llmwatch.cost.usd", "USD"),
+    "capture_mode": Attribute("llmwatch.capture.mode"),
+    "feature": Attribute("llmwatch.feature"),
+    "team": Attribute("llmwatch.team"),
+    "latency": Attribute("llmwatch.latency", "s"),
+    "status": Attribute("llmwatch.status"),
+}
+
+EVALUATION_EVENT = "gen_ai.evaluation.result"
+EVALUATION_ATTRIBUTES = {
+    "name": Attribute("gen_ai.evaluation.name"),
+    "value": Attribute("gen_ai.evaluation.score.value"),
+    "label": Attribute("gen_ai.evaluation.score.label"),
+    "explanation": Attribute("gen_ai.evaluation.explanation"),
+}
+
+
+def field_of(name: str) -> str | None:
+    """Return our field for an OpenTelemetry attribute name (current or legacy), or None."""
+    return _BY_NAME.get(name)
+
+
+_BY_NAME = {
+    alias: ours
+    for ours, attribute in CALL_ATTRIBUTES.items()
+    for alias in (attribute.name, attribute.legacy)
+    if alias is not None
+}
