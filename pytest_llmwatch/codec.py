@@ -10,8 +10,8 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Hashable, Mapping
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def decode(cls: type[T], data: Mapping[str, Any]) -> T:
     Raises:
         TypeError: A field without a default is missing.
     """
-    hints = _hints(cls)
+    hints = _hints(cast("Hashable", cls))
     kwargs = {
         f.name: _coerce(hints[f.name], data[f.name])
         for f in dataclasses.fields(cls)  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def decode(cls: type[T], data: Mapping[str, Any]) -> T:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: Hashable) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 

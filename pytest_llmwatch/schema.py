@@ -49,8 +49,8 @@ def issues(instance: Any, schema: Any, *, formats: bool = True) -> list[SchemaIs
     except Unresolvable as error:
         raise InvalidSchema(f"cannot resolve reference: {error}") from error
     out = []
-    for error in errors:
-        leaf = (best_match([error]) or error) if error.context else error
+    for found in errors:
+        leaf = (best_match([found]) or found) if found.context else found
         out.append(
             SchemaIssue(
                 tuple(leaf.absolute_path), leaf.message, str(leaf.validator), leaf.instance, leaf.schema
