@@ -1,0 +1,289 @@
+"""The grammar of budget.toml as data: every rule and every setting, once.
+
+The parser, the published JSON Schema, the gate and the docs all read these tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pytest_llmwatch.budget_types import Direction, Family
+from pytest_llmwatch.model import Layer, RuleKind
+
+C: Direction = "ceiling"
+F: Direction = "floor"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSpec:
+    """What a limit key means. ``testable`` tells whether ``test = true`` makes sense for it."""
+
+    table: str
+    key: str
+    unit: str
+    direction: Direction
+    layer: Layer
+    family: Family
+    kind: RuleKind
+    testable: bool
+    meaning: str
+
+    @property
+    def bounded(self) -> bool:
+        """Whether its values lie in [0, 1]."""
+        return self.unit == "ratio"
+
+
+def _table(
+    table: str, layer: Layer, family: Family, rows: str, *, kind: RuleKind = "fact", test: bool = False
+) -> list[RuleSpec]:
+    """Build specs from lines ``key unit C|F meaning``; a ``*`` after the unit is a fact that cannot be tested."""
+    out = []
+    for row in rows.strip().splitlines():
+        key, unit, way, meaning = row.split(None, 3)
+        fact_only = unit.endswith("*")
+        out.append(
+            RuleSpec(
+                table,
+                key,
+                unit.rstrip("*"),
+                F if way == "F" else C,
+                layer,
+                family,
+                "fact" if fact_only else kind,
+                test and not fact_only,
+                meaning,
+            )
+        )
+    return out
+
+
+RULES: tuple[RuleSpec, ...] = (
+    *_table("latency", "availability", "latency", """
+        p50      s C median latency
+        p95      s C 95th percentile of latency
+        p99      s C 99th percentile of latency
+        ttft_p50 s C median time to first token
+        ttft_p95 s C 95th percentile of the time to first token
+        max      s* C latency of the slowest call
+        tokens_per_second per_second* F median of output tokens per second
+        """, kind="test", test=True),
+    *_table("throughput", "availability", "latency", """
+        tokens_per_minute per_minute F tokens a minute over the run's recorded time stamps
+        calls_per_minute  per_minute F calls a minute over the run's recorded time stamps
+        """),
+    *_table("cost", "cost", "cost", """
+        run_usd         usd C cost of the run
+        day_usd         usd C cost of the day, over the store
+        month_usd       usd C cost of the month, over the store
+        per_hour_usd    usd C cost an hour over the run's recorded time stamps
+        per_call_usd    usd C mean cost of a call
+        per_success_usd usd C cost of the run over its successful tasks
+        max_call_usd    usd C cost of the dearest call
+        """),
+    *_table("tokens", "cost", "cost", """
+        input_per_call  tokens C mean input tokens of a call
+        output_per_call tokens C mean output tokens of a call
+        total_per_call  tokens C mean tokens of a call
+        max_output      tokens C most output tokens of a call
+        run_total       tokens C tokens of the run
+        """),
+    *_table("errors", "availability", "errors", """
+        rate             ratio C failed over logical calls
+        rate_limited     ratio C attempts answered 429 over attempts
+        timeouts         ratio C timed-out over logical calls
+        incomplete       ratio C incomplete over logical calls
+        retries_per_call count* C mean retries of a logical call
+        """, kind="test", test=True),
+    *_table("safety", "quality", "quality", """
+        injection ratio C share of outputs with injection markers
+        secrets   ratio C share of outputs with secrets
+        pii       ratio C share of outputs with personal data
+        policy    ratio C share of calls that broke a policy
+        refusals  ratio C share of refusals
+        """),
+    *_table("outcome", "quality", "quality", """
+        success_rate     ratio F share of tasks that succeeded
+        reask_rate       ratio C share of answers after which the user asked again
+        correction_rate  ratio C share of answers that had to be corrected
+        escalation_rate  ratio C share of tasks that were escalated
+        thumbs_down_rate ratio C share of negative among all feedback
+        """),
+    *_table("agent", "quality", "quality", """
+        steps_per_task      count C mean LLM calls of a task
+        tool_calls_per_task count C mean tool calls of a task
+        tool_error_rate     ratio C share of tool calls that failed
+        invalid_arguments   ratio C share of tool calls with invalid arguments
+        unauthorised_tools  ratio C share of tool calls to a tool that was not offered
+        loops               ratio C share of tasks that call one tool with the same arguments three times
+        fallback_rate       ratio C share of calls that a second model answered
+        cache_hit_rate      ratio F share of calls that the cache answered
+        task_success        ratio F share of tasks that succeeded
+        """),
+    *_table("retrieval", "quality", "quality", """
+        hit_rate   ratio F share of retrievals with a golden document
+        hit_at_1   ratio F share of retrievals with a golden document in the first place
+        mrr        ratio F mean reciprocal rank of the first golden document
+        empty_rate ratio C share of retrievals without a document
+        """),
+)  # fmt: skip
+
+QUALITY_KEYS: dict[str, str] = {
+    "composite": "weighted composite",
+    "pass_rate": "share of executions that passed",
+    "parse_success": "share of JSON answers that parse",
+}
+
+KNOWN_SCORERS: tuple[str, ...] = (
+    "json", "json_schema", "regex", "length", "equals", "contains", "must_mention", "must_not_mention",
+    "relevance", "groundedness", "groundedness_embeddings", "groundedness_nli", "groundedness_judge",
+    "markers", "consistency", "tool_calls", "refusal", "injection", "secrets", "pii", "composite",
+)  # fmt: skip
+"""Scorer names that a budget may gate without being told of more."""
+
+COMPARE_METRICS: tuple[str, ...] = (
+    "passed", "error", "latency", "ttft", "cost_usd", "input_tokens", "output_tokens",
+)  # fmt: skip
+
+METRIC_KEYS: dict[str, Direction] = {"mean": C, "p95": C, "max": C, "min": F}
+
+LIMIT_TABLES: tuple[str, ...] = tuple(dict.fromkeys([s.table for s in RULES] + ["quality", "metric"]))
+
+SCOPE_KINDS: tuple[str, ...] = (
+    "feature", "team", "user", "model", "prompt_version", "environment", "tag", "marker", "stage",
+)  # fmt: skip
+
+LIMIT_FIELDS: tuple[str, ...] = ("warn", "fail", "test", "min_n")
+
+FAMILY_SHARES: dict[Family, float] = {"quality": 0.50, "latency": 0.20, "cost": 0.15, "errors": 0.15}
+"""Share of alpha by family of tests (.005, .002, .0015, .0015 of .01)."""
+
+
+def rule_spec(table: str, key: str) -> RuleSpec | None:
+    """Return the spec of ``[table] key``, None where the grammar has none (``[quality]``: any scorer)."""
+    if table == "quality":
+        meaning = QUALITY_KEYS.get(key, f"mean {key} score")
+        return RuleSpec(table, key, "ratio", F, "quality", "quality", "fact", False, meaning)
+    return _BY_NAME.get((table, key))
+
+
+def metric_spec(key: str, direction: Direction) -> RuleSpec:
+    """Return the spec of ``[metric.NAME] key``."""
+    return RuleSpec("metric", key, "number", direction, "quality", "quality", "fact", False, f"{key} of a metric")
+
+
+_BY_NAME = {(s.table, s.key): s for s in RULES}
+
+FieldType = Literal[
+    "string", "strings", "number", "integer", "share", "duration", "boolean", "date", "choice", "any"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting: its type, whether it is required, choices, and an inclusive lower bound for numbers."""
+
+    type: FieldType
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    required: bool = False
+    meaning: str = ""
+
+
+_SEVERITIES = ("SEV1", "SEV2", "SEV3", "SEV4")
+
+SECTIONS: dict[str, dict[str, Field]] = {
+    "gate": {
+        "alpha": Field("number", meaning="chance that a build with nothing wrong goes red, in (0, 0.5]"),
+        "inconclusive": Field("choice", ("warn", "fail", "pass"), meaning="what inconclusive rules do"),
+        "min_effect": Field("share", meaning="smallest change worth a failure"),
+        "margin": Field("share", meaning="change that a pass rules out"),
+        "allow_empty": Field("boolean", meaning="whether a run that measured nothing may exit 0"),
+        "exit_code": Field("integer", low=1, high=125, meaning="exit code for every failure of the gate"),
+    },
+    "model": {
+        "model": Field("string"),
+        "base_url": Field("string"),
+        "api": Field("choice", ("responses", "chat")),
+        "prompt_version": Field("string"),
+    },
+    "drift": {
+        "baseline": Field("string"),
+        "metrics": Field("strings"),
+        "margin": Field("share"),
+        "min_effect": Field("share"),
+        "repeats": Field("integer", low=1, high=1000),
+    },
+    "redact": {"patterns": Field("any"), "pii": Field("boolean")},
+    "capture": {
+        "base_urls": Field("strings"),
+        "include": Field("strings"),
+        "exclude": Field("strings"),
+        "max_cassette_bytes": Field("integer", low=1),
+        "max_set_bytes": Field("integer", low=1),
+    },
+    "report": {
+        "dir": Field("string"),
+        "title": Field("string"),
+        "body_share": Field("share"),
+        "max_bodies": Field("integer", low=0),
+    },
+    "store": {
+        "url": Field("string"),
+        "keep_days": Field("integer", low=1),
+        "keep_runs": Field("integer", low=1),
+        "max_bytes": Field("integer", low=1),
+    },
+    "plugins": {"modules": Field("strings")},
+    "price": {
+        "input_per_million": Field("number", low=0, required=True),
+        "output_per_million": Field("number", low=0, required=True),
+        "cached_per_million": Field("number", low=0),
+        "source": Field("string"),
+        "date": Field("date"),
+    },
+    "alert": {
+        "name": Field("string"),
+        "to": Field("strings"),
+        "severity": Field("strings", _SEVERITIES),
+        "rules": Field("strings"),
+        "layers": Field("strings", ("availability", "cost", "quality")),
+        "when": Field("string"),
+        "for": Field("duration"),
+        "consecutive": Field("integer", low=1),
+        "cooldown": Field("duration"),
+    },
+    "runbook": {
+        "category": Field("string"),
+        "rule": Field("string"),
+        "title": Field("string"),
+        "trigger": Field("string"),
+        "diagnosis": Field("strings"),
+        "mitigation": Field("strings"),
+        "escalation": Field("strings"),
+        "minutes": Field("number", low=0),
+        "url": Field("string"),
+    },
+    "waiver": {
+        "rule": Field("string", required=True),
+        "reason": Field("string", required=True),
+        "expires": Field("date", required=True),
+    },
+}
+
+COST_SETTINGS: dict[str, Field] = {
+    "warn_at": Field("share", meaning="share of a sum that warns"),
+    "critical_at": Field("share", meaning="share of a sum that warns and opens a SEV2"),
+    "rate_warn": Field("number", meaning="factor of the budget's rate that warns"),
+    "rate_critical": Field("number", meaning="factor of the budget's rate that fails"),
+}
+
+THROUGHPUT_QUOTAS: tuple[str, ...] = ("tpm_quota", "rpm_quota")
+QUOTA_WARN, QUOTA_FAIL = 0.80, 0.95
+
+TOP_TABLES: tuple[str, ...] = (
+    "gate", "model", *LIMIT_TABLES, "drift", "scope", "prices", "redact", "capture", "report", "store",
+    "plugins", "alert", "runbook", "waiver",
+)  # fmt: skip

@@ -1,0 +1,221 @@
+"""What a budget.toml says, as frozen records. Seconds and US dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pytest_llmwatch.model import Layer, Price, RuleKind, Waiver
+
+Direction = Literal["ceiling", "floor"]
+InconclusivePolicy = Literal["warn", "fail", "pass"]
+Family = Literal["quality", "latency", "cost", "errors"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A slice of a run, such as one feature; ``SCOPE_KINDS`` lists the kinds."""
+
+    kind: str
+    value: str
+
+    @property
+    def text(self) -> str:
+        """The scope as it is written: ``feature:summarizer``."""
+        return f"{self.kind}:{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One rule of the budget.
+
+    ``warn`` and ``fail`` are unrounded limits in ``unit``, at least one is not None. ``name`` is the
+    user's name of the metric for ``[metric.NAME]``, else None. ``min_n`` is the least number of
+    observations for a verdict, None without one. ``line`` is the line in budget.toml. ``reference`` is
+    what a ratio is taken of: a quota a minute (None = from the rate-limit headers), or a rate in USD an hour.
+    """
+
+    rule: str
+    table: str
+    key: str
+    layer: Layer
+    kind: RuleKind
+    family: Family
+    unit: str
+    direction: Direction
+    warn: float | None
+    fail: float | None
+    min_n: int | None = None
+    scope: Scope | None = None
+    line: int | None = None
+    name: str | None = None
+    reference: float | None = None
+
+    @property
+    def metric(self) -> str:
+        """The rule without its scope, e.g. ``latency.p95``."""
+        return f"metric.{self.name}.{self.key}" if self.name is not None else f"{self.table}.{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class GateOptions:
+    """``[gate]``. ``min_effect`` and ``margin`` None = the comparison's defaults; ``exit_code`` None = 1 and 7."""
+
+    alpha: float = 0.01
+    inconclusive: InconclusivePolicy = "warn"
+    min_effect: float | None = None
+    margin: float | None = None
+    allow_empty: bool = False
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDefaults:
+    """``[model]``: what ``llm_call`` uses where the test says nothing."""
+
+    model: str | None = None
+    base_url: str | None = None
+    api: Literal["responses", "chat"] | None = None
+    prompt_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CostPolicy:
+    """Shares of a sum at which it warns; factors of the budget's rate (None = the rate is no rule)."""
+
+    warn_at: float = 0.80
+    critical_at: float = 0.95
+    rate_warn: float | None = None
+    rate_critical: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """``[drift]``: which baseline, which metrics (empty = all), and what counts as a change."""
+
+    baseline: str | None = None
+    metrics: tuple[str, ...] = ()
+    margin: float = 0.05
+    min_effect: float = 0.02
+    repeats: int = 5
+    scope: Scope | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RedactOptions:
+    """``[redact]``: more patterns as (name, regular expression), and whether personal data is masked."""
+
+    patterns: tuple[tuple[str, str], ...] = ()
+    pii: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureLimits:
+    """``[capture]``: what counts as an LLM call, and how large a recording may grow (bytes)."""
+
+    base_urls: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    max_cassette_bytes: int | None = None
+    max_set_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """``[report]``: folder, title, and how many calls keep their bodies (a share and a number)."""
+
+    dir: str | None = None
+    title: str | None = None
+    body_share: float | None = None
+    max_bodies: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """``[store]``: where runs are kept, and for how long (days, runs, bytes); None = no limit."""
+
+    url: str | None = None
+    keep_days: int | None = None
+    keep_runs: int | None = None
+    max_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PluginOptions:
+    """``[plugins]``: modules that bring scorers, redaction patterns, prices or channels."""
+
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """``[[alert]]``: which incidents go where. ``wait`` (TOML ``for``) and ``cooldown`` in seconds."""
+
+    name: str
+    to: tuple[str, ...] = ()
+    severity: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    when: str | None = None
+    wait: float | None = None
+    consecutive: int | None = None
+    cooldown: float = 300.0
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Runbook:
+    """``[[runbook]]``: what to do about a category of incident, or about one rule."""
+
+    category: str | None = None
+    rule: str | None = None
+    title: str | None = None
+    trigger: str | None = None
+    diagnosis: tuple[str, ...] = ()
+    mitigation: tuple[str, ...] = ()
+    escalation: tuple[str, ...] = ()
+    minutes: float | None = None
+    url: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A whole budget.toml. ``path`` is the file as the user named it, None for an empty budget.
+
+    ``weights`` are those of the composite by scorer name, empty = the defaults. ``drifts`` holds
+    ``[drift]`` and its scoped twins. ``waivers`` are in file order, expired ones included.
+    """
+
+    path: str | None = None
+    gate: GateOptions = field(default_factory=GateOptions)
+    model: ModelDefaults = field(default_factory=ModelDefaults)
+    limits: tuple[Limit, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    waivers: tuple[Waiver, ...] = ()
+    cost: CostPolicy = field(default_factory=CostPolicy)
+    drifts: tuple[Drift, ...] = ()
+    redact: RedactOptions = field(default_factory=RedactOptions)
+    capture: CaptureLimits = field(default_factory=CaptureLimits)
+    report: ReportOptions = field(default_factory=ReportOptions)
+    store: StoreOptions = field(default_factory=StoreOptions)
+    plugins: PluginOptions = field(default_factory=PluginOptions)
+    alerts: tuple[Alert, ...] = ()
+    runbooks: tuple[Runbook, ...] = ()
+
+    @property
+    def drift(self) -> Drift | None:
+        """The unscoped ``[drift]``, None without one."""
+        return next((d for d in self.drifts if d.scope is None), None)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no rule at all."""
+        return not self.limits and not self.drifts
+
+    def limit(self, rule: str) -> Limit | None:
+        """Return the limit with this rule id, or None."""
+        return next((x for x in self.limits if x.rule == rule), None)
