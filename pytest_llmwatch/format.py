@@ -40,12 +40,18 @@ def limit(x: float | None, unit: str = "ratio", direction: str = "ceiling") -> s
     return f"{'≤' if direction == 'ceiling' else '≥'} {value(x, unit, against=x)}"
 
 
-def percent(share: float | None, decimals: int = 1) -> str:
-    """Return a share as a percentage, ``4.8 %``; never 0 % or 100 % unless it is exactly that."""
+def percent(share: float | None, decimals: int = 1, against: float | None = None) -> str:
+    """Return a share as a percentage, ``4.8 %``; never 0 % or 100 % unless it is exactly that.
+
+    ``against`` is a limit (a share) that the text must not be rounded across.
+    """
     if share is None or not math.isfinite(share):
         return UNKNOWN
+    walls = (0.0, 1.0) if against is None else (0.0, 1.0, against)
     text = f"{share * 100:.{decimals}f}"
-    while float(text) in (0.0, 100.0) and share not in (0.0, 1.0) and decimals < _MAX_DECIMALS:
+    while decimals < _MAX_DECIMALS and any(
+        _order(float(text), float(f"{wall * 100:.12g}")) != _order(share, wall) for wall in walls
+    ):
         decimals += 1
         text = f"{share * 100:.{decimals}f}"
     return f"{text.replace('-', '−')} %"
@@ -62,6 +68,18 @@ def change(delta: float | None, *, relative: bool) -> str:
     return f"{sign}{size * 100:.{0 if size >= 0.1 else 1}f} %"
 
 
+def interval(low: float | None, high: float | None, unit: str) -> str:
+    """Return ``2.12–2.58``: both ends with the decimals of the smaller, without the unit; ``?`` if unknown."""
+    ends = [x for x in (low, high) if x is not None and math.isfinite(x)]
+    decimals = _decimals(min((abs(x) for x in ends), default=0.0), unit)
+    return "–".join(f"{x:,.{decimals}f}" if x is not None and math.isfinite(x) else "?" for x in (low, high))
+
+
+def plural(n: int, word: str, many: str | None = None) -> str:
+    """Return ``1 call``, ``1,204 calls``, ``2 tries``."""
+    return f"{n:,} {word if n == 1 else (many or word + 's')}"
+
+
 def _order(a: float, b: float) -> int:
     return (a > b) - (a < b)
 
@@ -73,7 +91,7 @@ def _decimals(size: float, unit: str) -> int:
         if size >= 1 or size == 0:
             return 2
         return min(_MAX_DECIMALS, max(4, 1 - math.floor(math.log10(size))))
-    if unit in ("tokens", "count", "per_minute"):
+    if unit in ("tokens", "count", "per_minute", "per_second"):
         return 0 if size >= 100 or size == int(size) else 1 if size >= 10 else 2
     return 3
 
@@ -81,5 +99,5 @@ def _decimals(size: float, unit: str) -> int:
 def _with_unit(digits: str, unit: str) -> str:
     if unit == "usd":
         return f"${digits}"
-    suffix = {"s": " s", "per_minute": " /min"}.get(unit, "")
+    suffix = {"s": " s", "per_minute": " /min", "per_second": " /s"}.get(unit, "")
     return digits + suffix
