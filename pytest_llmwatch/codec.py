@@ -19,13 +19,18 @@ T = TypeVar("T")
 def encode(value: Any) -> Any:
     """Return ``value`` (a record, or containers of records) as JSON-ready values.
 
-    Fields that are None, empty, or equal to their default are left out of records.
+    Fields that are None, empty, or equal to their default are left out of records; a required field stays.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         out: dict[str, Any] = {}
         for f in dataclasses.fields(value):
             item = getattr(value, f.name)
-            if item is None or item == () or item == {}:
+            required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+            if required and item is None:
+                # decoding needs it: a Score without a value says so
+                out[f.name] = None
+                continue
+            if item is None or item in ((), {}):
                 continue
             if f.default is not dataclasses.MISSING and item == f.default and f.name != "schema_version":
                 continue

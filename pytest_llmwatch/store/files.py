@@ -1,0 +1,199 @@
+"""Runs as folders: ``run.json`` (the verdict) and ``calls.jsonl.gz`` (a call a line, with bodies).
+
+The same run gives the same bytes. ``run.json`` is written last: where it stands, the folder is whole.
+A store is a folder of such folders, ``<root>/runs/<run id>``, with ``<root>/latest`` naming the newest.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytest_llmwatch import atomic
+from pytest_llmwatch.codec import decode
+from pytest_llmwatch.errors import RecordsError
+from pytest_llmwatch.model import JSON, SCHEMA_VERSION, CaseResult, Problem, Run, Span
+from pytest_llmwatch.records import Record, Records, dump_line, read_records
+
+RUN = "run.json"
+CALLS = "calls.jsonl.gz"
+LATEST = "latest"
+
+
+def write_run(folder: Path, run_json: Mapping[str, JSON], calls: Iterable[Mapping[str, JSON]]) -> None:
+    """Write a run into ``folder``: atomically, and with the same bytes for the same run.
+
+    Args:
+        folder: Made where it is missing.
+        run_json: What ``report.run_json.render`` returns.
+        calls: RECORDS lines, as ``records.to_records`` yields them.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    atomic.write_bytes(folder / CALLS, pack("".join(map(dump_line, calls))))
+    text = json.dumps(run_json, indent=2, ensure_ascii=False, allow_nan=False)
+    atomic.write_text(folder / RUN, text + "\n")
+
+
+def pack(text: str) -> bytes:
+    """Return ``text`` as gzip without a time stamp or a file name, so that equal text gives equal bytes."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as file:
+        file.write(text.encode("utf-8"))
+    return buffer.getvalue()
+
+
+def store_run(root: Path, run_json: Mapping[str, JSON], calls: Iterable[Mapping[str, JSON]]) -> Path:
+    """Keep a run under its id in the store ``root``, name it the latest, and return its folder."""
+    run_id = str(run_json["run_id"])
+    folder = root / "runs" / re.sub(r"[^A-Za-z0-9._-]", "-", run_id)
+    write_run(folder, run_json, calls)
+    atomic.write_text(root / LATEST, folder.name + "\n")
+    return folder
+
+
+def stored(root: Path) -> list[Path]:
+    """Return the folders of all whole runs in the store, by name."""
+    runs = root / "runs"
+    return sorted(path.parent for path in runs.glob(f"*/{RUN}")) if runs.is_dir() else []
+
+
+def resolve(ref: str, root: Path) -> Path:
+    """Return the folder of a run: ``latest``, a folder, a run.json, or a run id of the store ``root``.
+
+    Raises:
+        RecordsError: There is no such run.
+    """
+    for path in (Path(ref), root / "runs" / ref):
+        if path.name == RUN and path.is_file():
+            return path.parent
+        if (path / RUN).is_file():
+            return path
+    if ref == LATEST:
+        return _latest(root)
+    if Path(ref).is_dir():
+        raise RecordsError(
+            f"the folder holds no {RUN}; name a folder that a run wrote", slug="run-missing", file=ref
+        )
+    known = ", ".join(folder.name for folder in stored(root)[-3:])
+    hint = f"newest in {root}: {known}" if known else f"{root} holds no runs yet"
+    raise RecordsError(f"no run of this name ({hint})", slug="run-missing", file=ref)
+
+
+def _latest(root: Path) -> Path:
+    try:
+        named = root / "runs" / (root / LATEST).read_text(encoding="utf-8").strip()
+        if (named / RUN).is_file():
+            return named
+    except OSError:
+        # an older store, or one put together from shards
+        pass
+    runs = stored(root)
+    if not runs:
+        raise RecordsError(f"{root} holds no runs yet; run pytest with --llm-budget first", slug="run-missing")
+    return max(runs, key=lambda folder: ((folder / RUN).stat().st_mtime, folder.name))
+
+
+def load_run(path: Path, *, display: str | None = None) -> Run:
+    """Read a stored run: its folder, or the run.json in it.
+
+    Cases come from run.json, in its order; what they were asked and what they answered from the calls. A run
+    without calls.jsonl.gz that names calls is an error: its figures could not be judged again.
+
+    Raises:
+        RecordsError: A file is missing, corrupt, or of a newer version; one line.
+    """
+    folder = path.parent if path.name == RUN else path
+    shown = display or str(folder / RUN)
+    data = _read_json(folder / RUN, shown)
+    found = _read_calls(folder, data, shown)
+    with_result = {
+        (record.result.nodeid, record.result.attempt, record.result.repeat): record.result
+        for record in found
+        if record.result is not None
+    }
+    try:
+        results = tuple(_result(case, with_result) for case in data.get("cases", ()))
+        return Run(
+            run_id=str(data.get("run_id", "")),
+            time=str(data.get("time", "")),
+            calls=tuple(record.call for record in found),
+            results=results,
+            spans=tuple(decode(Span, span) for span in data.get("spans", ())),
+            problems=tuple(decode(Problem, problem) for problem in data.get("problems", ())),
+            duration=data.get("duration"),
+            partial=bool(data.get("partial", False)),
+            partial_reason=data.get("partial_reason"),
+            environment=data.get("environment") or {},
+            schema_version=SCHEMA_VERSION,
+        )
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise RecordsError(f"is not a run as we write it ({error})", slug="run-corrupt", file=shown) from error
+
+
+def read_run_json(path: Path, *, display: str | None = None) -> dict[str, Any]:
+    """Return run.json of a run (its folder or the file) as it stands.
+
+    Raises:
+        RecordsError: It is missing, corrupt, or of a newer version.
+    """
+    file = path if path.name == RUN else path / RUN
+    return _read_json(file, display or str(file))
+
+
+def _result(case: Mapping[str, Any], with_result: Mapping[tuple[str, int, int], CaseResult]) -> CaseResult:
+    known = with_result.get((case["nodeid"], case.get("attempt", 0), case.get("repeat", 0)))
+    if known is not None:
+        return known
+    scores = [
+        {"name": name, **(given if isinstance(given, Mapping) else {"value": given})}
+        for name, given in case.get("scores", {}).items()
+    ]
+    given = {key: value for key, value in case.items() if value is not None}
+    return decode(CaseResult, {**given, "scores": [{"value": None, **score} for score in scores]})
+
+
+def _read_calls(folder: Path, data: Mapping[str, Any], shown: str) -> tuple[Record, ...]:
+    file = folder / CALLS
+    named = any(case.get("call_ids") for case in data.get("cases", ()) if isinstance(case, Mapping))
+    if not file.exists():
+        if not named:
+            return ()
+        raise RecordsError(f"has calls, but {CALLS} is not beside it; keep both", slug="run-corrupt", file=shown)
+    try:
+        found: Records = read_records(file, display=str(Path(shown).parent / CALLS))
+    except RecordsError as error:
+        if error.slug == "records-empty" and not named:
+            return ()
+        raise
+    return found.records
+
+
+def _read_json(file: Path, shown: str) -> dict[str, Any]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordsError(f"cannot be read ({error.strerror})", slug="run-missing", file=shown) from error
+    except (ValueError, RecursionError) as error:
+        raise RecordsError(
+            f"is not valid JSON ({error}); the file is damaged, write the run again",
+            slug="run-corrupt",
+            file=shown,
+        ) from error
+    if not isinstance(data, dict) or "run_id" not in data:
+        raise RecordsError("is not a run.json of ours (no run_id)", slug="run-corrupt", file=shown)
+    version = data.get("schema_version", SCHEMA_VERSION)
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise RecordsError(
+            f"was written by a newer version (schema {version}, this one reads up to {SCHEMA_VERSION});"
+            " upgrade pytest-llmwatch",
+            slug="run-version",
+            file=shown,
+        )
+    return data
