@@ -1,0 +1,1 @@
+"""Run -> telemetry: structured logs and, with extras, metrics and traces."""

@@ -1,0 +1,149 @@
+"""summary.md: for the pull request. Verdict first, only what is not well, the rest folded.
+
+Everything that a model or a test wrote is escaped: it cannot form Markdown or HTML, mention people, load an
+image, link anywhere, or close the fold it stands in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from pytest_llmwatch.model import Report
+from pytest_llmwatch.report import cases, view
+from pytest_llmwatch.report.text import one_line
+from pytest_llmwatch.report.view import RuleRow
+
+MARKER = "<!-- pytest-llmwatch summary -->"
+"""First line of every summary: a job that comments on a pull request finds its own comment by it."""
+
+_MAX_CHARS = 60_000  # a comment may hold 65,536
+_ICONS = {"broken": "❌", "blind": "❓", "warn": "⚠️", "undecided": "➖", "waived": "🟡", "holds": "✅"}
+_WORDS = {"pass": "✅ PASS", "warn": "⚠️ WARN", "fail": "❌ FAIL", "inconclusive": "➖ INCONCLUSIVE",
+          "error": "❓ NOT JUDGED", "none": "NO BUDGET"}  # fmt: skip
+_SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
+_LEADING = re.compile(r"^([#+=>-]|\d+(?=[.)]))")
+_JOINER = "\u2060"  # invisible; mentions, references and links are found in rendered text, entities do not stop them
+_LINKED = re.compile(r"(@|#(?=\d)|GH(?=-\d)|:(?=//)|www(?=\.)|(?:mailto|xmpp)(?=:))", re.IGNORECASE)
+
+
+def render(report: Report) -> str:
+    """Return summary.md of ``report``, at most 60,000 characters."""
+    rows = view.rules(report)
+    parts = [MARKER, *_head(report, rows), *_bad(report, rows), *_problems(report), *_folded(report, rows)]
+    text = "\n".join(parts) + "\n"
+    if len(text) <= _MAX_CHARS:
+        return text
+    short = [MARKER, *_head(report, rows), *_bad(report, rows[:100]), "", "The rest does not fit here."]
+    return "\n".join(short) + "\n"
+
+
+def escape(text: str, limit: int = 300) -> str:
+    """Return foreign text as inert Markdown on one line: no markup, no HTML, no mention, no link."""
+    line = one_line(text, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = _LEADING.sub(lambda m: m[1] + "\\" if m[1].isdigit() else "\\" + m[1], _SPECIAL.sub(r"\\\1", line))
+    return _LINKED.sub(rf"\1{_JOINER}", line)
+
+
+def code(text: str, limit: int = 300) -> str:
+    """Return text as inline code, where nothing is linked or mentioned: for whatever a model wrote."""
+    line = one_line(text, limit).replace("`", "ˋ").replace("|", "\\|")
+    return f"`{line}`" if line else ""
+
+
+def _head(report: Report, rows: list[RuleRow]) -> Iterator[str]:
+    yield f"### {_WORDS[report.verdict]}: {escape(report.sentence, 1000)}"
+    yield ""
+    facts = [f"run {code(report.run.run_id[:12])}"]
+    facts += [escape(f"{f.text} ({f.note})" if f.note else f.text) for f in view.facts(report)]
+    yield " · ".join(facts)
+    if report.run.partial:
+        yield ""
+        yield f"**Partial run**: {escape(report.run.partial_reason or 'not everything was run')}"
+    if rows:
+        yield ""
+        yield f"Rules: {view.tally_text(rows)}."
+    for note in report.notes:
+        yield ""
+        yield f"> {escape(note, 1000)}"
+
+
+def _bad(report: Report, rows: list[RuleRow]) -> Iterator[str]:
+    bad = [r for r in rows if r.state != "holds"]
+    if not bad:
+        return
+    yield ""
+    yield from _table(bad, note=True)
+    index = cases.Index(report.run)
+    for row in bad:
+        found = cases.worst_of(row.verdict, report.run, index) if row.state == "broken" else []
+        if not found:
+            continue
+        yield ""
+        yield f"**Worst cases for {code(row.rule)}**"
+        yield ""
+        for case in found[:3]:
+            why = f": {code(case.score.explanation)}" if case.score and case.score.explanation else ""
+            yield f"- {code(case.name)} **{escape(cases.figure(case, row.verdict))}**{why}"
+
+
+def _table(rows: list[RuleRow], *, note: bool) -> Iterator[str]:
+    drift = any(r.baseline for r in rows)
+    head = ["", "rule", "observed", "budget", *(["baseline", "delta"] if drift else []), "n"]
+    aligned = ["---", "---", *["---:"] * (len(head) - 2)]
+    if note:
+        head, aligned = [*head, "because"], [*aligned, "---"]
+    yield "| " + " | ".join(head) + " |"
+    yield "| " + " | ".join(aligned) + " |"
+    for row in rows:
+        cells = [f"{_ICONS[row.state]} {row.word}", code(row.rule), escape(row.observed), escape(row.limit)]
+        if drift:
+            cells += [escape(row.baseline or ""), escape(row.delta or "")]
+        cells.append(row.n)
+        if note:
+            action = f" **{escape(row.verdict.action)}**" if row.state == "broken" and row.verdict.action else ""
+            cells.append(escape(row.note, 500) + action)
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _problems(report: Report) -> Iterator[str]:
+    if not report.run.problems:
+        return
+    yield ""
+    yield f"**Problems** ({len(report.run.problems):,}, never counted as quality 0)"
+    yield ""
+    seen = dict.fromkeys((p.kind, p.message) for p in report.run.problems)
+    for kind, message in list(seen)[:5]:
+        yield f"- {escape(kind.replace('_', ' '))}: {code(message, 400)}"
+    if len(seen) > 5:
+        yield f"- and {len(seen) - 5:,} more"
+
+
+def _folded(report: Report, rows: list[RuleRow]) -> Iterator[str]:
+    holds = [r for r in rows if r.state == "holds"]
+    if holds:
+        yield from _fold(f"{len(holds)} {'rule holds' if len(holds) == 1 else 'rules hold'}",
+                         _table(holds, note=False))  # fmt: skip
+    groups = cases.failures(report.run)
+    if groups:
+        count = sum(len(g.results) for g in groups)
+        yield from _fold(f"{count:,} failed {'test' if count == 1 else 'tests'}, by reason", _failures(groups))
+    if report.run.environment:
+        env = (f"- {escape(str(k))}: {escape(str(v))}" for k, v in sorted(report.run.environment.items()))
+        yield from _fold("environment", env)
+
+
+def _fold(title: str, body: Iterator[str]) -> Iterator[str]:
+    yield ""
+    yield f"<details><summary>{title}</summary>"
+    yield ""
+    yield from body
+    yield ""
+    yield "</details>"
+
+
+def _failures(groups: list[cases.FailureGroup]) -> Iterator[str]:
+    for group in groups[:20]:
+        names = ", ".join(code(r.nodeid, 120) for r in group.results[:3])
+        more = f" and {len(group.results) - 3:,} more" if len(group.results) > 3 else ""
+        yield f"- {len(group.results)} × {code(group.reason)}: {names}{more}"
