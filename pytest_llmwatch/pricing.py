@@ -1,0 +1,140 @@
+"""Tokens to dollars: the user's prices first, then the genai-prices list; an unknown model has no price."""
+
+from __future__ import annotations
+
+import functools
+import ntpath
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pytest_llmwatch.model import Cost, Price, Usage
+
+_VERIFIED = re.compile(r"verified (?:on )?(\d{4}-\d\d-\d\d)")
+
+ExtraPrice = Callable[[str, str | None, Usage], Any]
+"""``(model, provider, usage) -> Cost | None``: the hook for models that the price list does not know."""
+
+
+class PriceBook:
+    """What models cost.
+
+    Args:
+        overrides: Prices by model name, from ``[prices."name"]``; they win over everything.
+        extra: Asked last, for models that nobody else knows.
+    """
+
+    def __init__(self, overrides: Mapping[str, Price] | None = None, *, extra: ExtraPrice | None = None) -> None:
+        self._overrides = dict(overrides or {})
+        self._extra = extra
+
+    def cost(
+        self,
+        model: str | None,
+        provider: str | None,
+        usage: Usage,
+        response_model: str | None = None,
+        at: str | None = None,
+    ) -> Cost:
+        """Return the cost of one call.
+
+        The model that answered is looked up first, then the one that was asked for; a file path, as local servers
+        report it, is skipped. Without token counts or a known price, ``Cost.usd`` is None.
+
+        Args:
+            model: Model asked for.
+            provider: ``openai``, ``azure``, or a host name.
+            usage: Tokens; cached tokens are a part of the input tokens.
+            response_model: Model that answered, None if unknown.
+            at: ISO time of the call, for prices that changed; None = now.
+        """
+        if usage.input_tokens is None and usage.output_tokens is None:
+            return Cost()
+        names = [n for n in (response_model, model) if n and not is_path(n)]
+        for name in names or [base_name(n) for n in (response_model, model) if n]:
+            if name in self._overrides:
+                return _from_price(self._overrides[name], usage)
+        for name in names:
+            cost = _listed(name, provider, usage, at)
+            if cost is not None:
+                return cost
+        for name in names if self._extra else ():
+            cost = self._extra(name, provider, usage) if self._extra else None
+            if isinstance(cost, Cost):
+                return cost
+        return Cost()
+
+
+def is_path(name: str) -> bool:
+    """Whether a model's name is an absolute file path, as some local servers report it."""
+    return posixpath.isabs(name) or (ntpath.isabs(name) and ":" in name[:2])
+
+
+def base_name(name: str) -> str:
+    """Return the last part of a path-like model name; other names are returned as they are."""
+    return ntpath.basename(name) if is_path(name) else name
+
+
+def _from_price(price: Price, usage: Usage) -> Cost:
+    read = usage.input_tokens or 0
+    cached = min(usage.cached_tokens or 0, read)
+    cached_price = price.input_per_million if price.cached_per_million is None else price.cached_per_million
+    input_usd = ((read - cached) * price.input_per_million + cached * cached_price) / 1e6
+    output_usd = (usage.output_tokens or 0) * price.output_per_million / 1e6
+    return Cost(input_usd + output_usd, input_usd, output_usd, price.source, price.date)
+
+
+def _listed(name: str, provider: str | None, usage: Usage, at: str | None) -> Cost | None:
+    import genai_prices
+
+    tokens = genai_prices.Usage(
+        input_tokens=usage.input_tokens or 0,
+        output_tokens=usage.output_tokens or 0,
+        cache_read_tokens=min(usage.cached_tokens or 0, usage.input_tokens or 0),
+    )
+    when = _time(at)
+    wheres: list[dict[str, str]] = [{}]
+    if provider and "." in provider and not provider.replace(".", "").isdigit():
+        wheres.insert(0, {"provider_api_url": f"https://{provider}"})
+    elif provider and provider.isalpha():
+        wheres.insert(0, {"provider_id": provider})
+    for where in wheres:
+        try:
+            found = genai_prices.calc_price(tokens, name, genai_request_timestamp=when, **where)  # type: ignore[call-overload]
+        except (LookupError, ValueError):
+            continue
+        return Cost(
+            float(found.total_price),
+            float(found.input_price),
+            float(found.output_price),
+            f"genai-prices {genai_prices.__version__}",
+            _list_date(),
+        )
+    return None
+
+
+@functools.cache
+def _list_date() -> str | None:
+    """Return the newest day on which a price of the list was verified, None where the list does not say.
+
+    genai-prices carries no date of its own; its comments say when a vendor's page was last read.
+    """
+    from genai_prices import data_snapshot
+
+    comments = (
+        text or ""
+        for provider in data_snapshot.get_snapshot().providers
+        for text in (provider.price_comments, *(model.price_comments for model in provider.models))
+    )
+    return max((day for text in comments for day in _VERIFIED.findall(text)), default=None)
+
+
+def _time(at: str | None) -> datetime | None:
+    if at is None:
+        return None
+    try:
+        return datetime.fromisoformat(at)
+    except ValueError:
+        return None
