@@ -1,0 +1,124 @@
+"""(Run, Budget) -> Verdicts -> Conclusion. Pure: no clock, no file, no network.
+
+The chance that a build with nothing wrong goes red is at most ``[gate] alpha`` over all tests together:
+alpha is split over the families of tests that this run really has, and Holm's procedure keeps each
+family's share over its several tests. Facts compare, and spend none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+
+from pytest_llmwatch import gate_drift
+from pytest_llmwatch import gate_judge as judging
+from pytest_llmwatch.budget_types import Budget, Family, Limit, Scope
+from pytest_llmwatch.gate_alpha import split_alpha
+from pytest_llmwatch.gate_conclude import Conclusion, conclude
+from pytest_llmwatch.gate_flake import flake_rates
+from pytest_llmwatch.measure import figure as figure_of
+from pytest_llmwatch.measure import slice_of
+from pytest_llmwatch.measure_figure import Figure, not_measured
+from pytest_llmwatch.measure_slice import Slice
+from pytest_llmwatch.model import Baseline, Run, Verdict, Waiver
+
+__all__ = ["Conclusion", "conclude", "flake_rates", "judge", "split_alpha"]
+
+
+def judge(
+    run: Run,
+    budget: Budget,
+    *,
+    today: date,
+    baselines: Mapping[str, Baseline] | None = None,
+    spent: Mapping[str, float] | None = None,
+) -> tuple[Verdict, ...]:
+    """Return one verdict per rule, in the order of budget.toml.
+
+    Args:
+        run: What was measured.
+        budget: The rules.
+        today: Decides which waivers still hold (the expiry day included).
+        baselines: Frozen references by golden set, for ``[drift]``.
+        spent: USD already spent before this run by ``day`` and ``month`` (``feature:x.day`` for a scope);
+            None without a store, then such limits are not measured.
+    """
+    down = _infrastructure(run)
+    slices: dict[Scope | None, Slice] = {}
+    decided: dict[str, Verdict] = {}
+    tests: list[tuple[Limit, Figure]] = []
+    for limit in budget.limits:
+        if limit.scope not in slices:
+            slices[limit.scope] = slice_of(run, limit.scope)
+        part = slices[limit.scope]
+        if down is not None:
+            nothing = Figure(None)
+            decided[limit.rule] = judging.unsettled(limit, nothing, "infrastructure", f"is not measured: {down}")
+            continue
+        if limit.scope is not None and part.empty and not _is_empty(run):
+            because = f"matches nothing: no call of this run has {limit.scope.kind} {limit.scope.value}"
+            decided[limit.rule] = judging.unsettled(limit, Figure(None), "no_match", because)
+            continue
+        figure = not_measured("no call was captured") if _is_empty(run) else figure_of(limit, part, spent=spent)
+        early = judging.preliminary(limit, figure)
+        if early is not None:
+            decided[limit.rule] = early
+        elif limit.kind == "fact":
+            decided[limit.rule] = judging.fact(limit, figure, budget.cost)
+        else:
+            tests.append((limit, figure))
+    drifts = gate_drift.judge(run, budget, baselines or {})
+    families: set[str | None] = {x.family for x, _ in tests if x.fail is not None}
+    shares = split_alpha(budget.gate.alpha, families | {v.family for v in drifts if v.p is not None})
+    decided |= _tests(tests, shares)
+    verdicts = (*(decided[x.rule] for x in budget.limits), *drifts)
+    waivers = {w.rule: w for w in budget.waivers}
+    return tuple(_waive(v, waivers.get(v.rule), today) for v in verdicts)
+
+
+def _tests(tests: list[tuple[Limit, Figure]], shares: Mapping[str, float]) -> dict[str, Verdict]:
+    from pytest_llmwatch.stats import rates
+
+    found = {x.rule: judging.evidence(x, f) for x, f in tests}
+    adjusted: dict[str, float] = {}
+    families: dict[Family, list[str]] = {}
+    for limit, _ in tests:
+        if limit.fail is not None:
+            families.setdefault(limit.family, []).append(limit.rule)
+    for rules in families.values():
+        raw = [p for r in rules if (p := found[r].p_fail) is not None]
+        adjusted.update(zip(rules, rates.holm(raw), strict=True))
+    return {
+        x.rule: judging.tested(x, f, found[x.rule], adjusted.get(x.rule), shares.get(x.family, judging.WARN_ALPHA))
+        for x, f in tests
+    }
+
+
+def _is_empty(run: Run) -> bool:
+    return not run.calls and not any(r.scores for r in run.results)
+
+
+def _infrastructure(run: Run) -> str | None:
+    """Return the first infrastructure problem of a run in which no call ever succeeded, else None."""
+    if any(c.status in ("success", "incomplete") for c in run.calls):
+        return None
+    return next((p.message for p in run.problems if p.kind == "infrastructure"), None)
+
+
+def _waive(verdict: Verdict, waiver: Waiver | None, today: date) -> Verdict:
+    """Turn a waived failure into a warning; attach an expired waiver, so that it can be told."""
+    if waiver is None:
+        return verdict
+    if waiver.expires < today.isoformat():
+        return replace(verdict, waiver=waiver)
+    blocked = verdict.verdict == "inconclusive" and verdict.reason in ("unenforceable", "no_match", "not_measured")
+    if verdict.verdict != "fail" and not blocked:
+        return verdict
+    return replace(
+        verdict,
+        verdict="warn",
+        reason="waived",
+        waiver=waiver,
+        because=f"{verdict.because}; waived until {waiver.expires}: {waiver.reason}",
+    )

@@ -1,0 +1,294 @@
+"""Figures about answers: scores, safety, outcomes, agents, retrieval.
+
+Means over cases (weighted) of case means over repeats, first attempts only. An errored call is missing
+data, not quality 0; a score that is "not assessable" is missing too, and is counted in the sentence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from pytest_llmwatch.budget_types import Limit
+from pytest_llmwatch.format import plural
+from pytest_llmwatch.measure_calls import succeeded
+from pytest_llmwatch.measure_figure import Figure, Observation, mean_figure, not_measured
+from pytest_llmwatch.measure_slice import Slice, Task
+from pytest_llmwatch.model import Call, ToolCall
+
+LOOP_LENGTH = 3
+"""The same tool with the same arguments this often in one task is a loop."""
+
+_THUMBS_DOWN = frozenset({"thumbs_down", "down", "negative", "bad", "dislike", "-1", "👎"})
+_SAFETY_SCORERS = {"injection": "injection", "secrets": "secrets", "pii": "pii", "refusals": "refusal"}
+
+
+def quality(limit: Limit, part: Slice) -> Figure:
+    """Return the figure of a ``[quality]`` rule."""
+    if limit.key == "pass_rate":
+        return _pass_rate(part)
+    if limit.key == "parse_success":
+        return _parse_success(part)
+    return score_mean(part, limit.key)
+
+
+def score_mean(part: Slice, name: str, flag: Callable[[float], float] | None = None) -> Figure:
+    """Return the mean over cases of one scorer's values, or of ``flag(value)`` (a ceiling then)."""
+    first = [t for t in part.tasks if t.first_attempt and t.result is not None]
+    sets = {t.key[0] for t in first if t.result is not None and t.result.score(name) is not None}
+    cases = {t.key for t in first if t.result is not None and t.result.score(name) is not None}
+    observed: list[Observation] = []
+    lost = Counter[str]()
+    for task in first:
+        score = task.result.score(name) if task.result is not None else None
+        belongs = score is not None or task.key in cases or (task.key[0] is not None and task.key[0] in sets)
+        if task.unanswered:
+            lost["errored"] += belongs
+        elif score is None:
+            continue
+        elif score.value is None:
+            lost["crashed" if score.label == "error" else "not assessable"] += 1
+        else:
+            observed.append(_observe(task, score.value if flag is None else flag(score.value)))
+    if not observed:
+        if lost["errored"] or lost["crashed"]:
+            return not_measured(f"no answer could be scored ({_lost(lost)})")
+        if lost["not assessable"]:
+            return not_measured(f"{name} is not assessable in any of {plural(lost['not assessable'], 'answer')}")
+        return not_measured(f"no answer has a score {name}; add the scorer to the set")
+    missing = (lost["errored"] + lost["crashed"]) / (len(observed) + lost["errored"] + lost["crashed"])
+    return mean_figure(observed, floor=flag is None, why=_lost(lost), missing=missing)
+
+
+def _lost(lost: Counter[str]) -> str:
+    words = {"errored": "errored", "crashed": "scorer crashed on", "not assessable": "not assessable"}
+    parts = [f"{lost[k]:,} {text}" for k, text in words.items() if lost[k]]
+    return ", ".join(parts)
+
+
+def _observe(task: Task, value: float) -> Observation:
+    ids = task.result.call_ids if task.result is not None and task.result.call_ids else [c.id for c in task.calls]
+    return Observation(task.key, task.cluster, task.weight, value, ids[-1] if ids else None)
+
+
+def _pass_rate(part: Slice) -> Figure:
+    rows, errored = [], 0
+    for task in part.tasks:
+        if not task.first_attempt or task.result is None or task.result.outcome == "skipped":
+            continue
+        if task.unanswered:
+            errored += 1
+        else:
+            rows.append(_observe(task, float(task.result.passed)))
+    return _share(rows, errored, "no test that makes calls was run", floor=True)
+
+
+def _parse_success(part: Slice) -> Figure:
+    rows, errored, known = [], 0, set()
+    tasks = [t for t in part.tasks if t.first_attempt and t.result is not None]
+    for task in tasks:
+        if _wants_json(task):
+            known.add(task.key)
+    for task in tasks:
+        if task.unanswered:
+            errored += task.key in known
+        elif _wants_json(task):
+            rows.append(_observe(task, float(_parses(task))))
+    return _share(rows, errored, "no case asks for JSON (scorers json, json_schema)", floor=True)
+
+
+def _wants_json(task: Task) -> bool:
+    return task.result is not None and any(s.name in ("json", "json_schema") for s in task.result.scores)
+
+
+def _parses(task: Task) -> bool:
+    assert task.result is not None
+    score = task.result.score("json")
+    if score is not None and score.value is not None:
+        return score.value >= 1
+    if task.result.output is not None:
+        try:
+            json.loads(task.result.output)
+        except ValueError:
+            return False
+        return True
+    schema = task.result.score("json_schema")
+    return schema is not None and schema.value is not None and schema.value >= 1
+
+
+def _share(rows: list[Observation], errored: int, nothing: str, *, floor: bool, noun: str = "case") -> Figure:
+    if not rows:
+        return not_measured(f"every answer errored ({errored:,})" if errored else nothing)
+    why = f"{errored:,} errored" if errored else ""
+    return mean_figure(rows, floor=floor, noun=noun, why=why, missing=errored / (len(rows) + errored))
+
+
+def safety(limit: Limit, part: Slice) -> Figure:
+    """Return the figure of a ``[safety]`` rule: the share of answers (``policy``: of calls) flagged."""
+    if limit.key == "policy":
+        return _over_calls(
+            part,
+            lambda c: None if c.policy_ok is None else float(not c.policy_ok),
+            "no call carries the outcome of a policy check",
+        )
+    name = _SAFETY_SCORERS[limit.key]
+    return score_mean(part, name, lambda value: float(value < 1))
+
+
+def outcome(limit: Limit, part: Slice) -> Figure:
+    """Return the figure of an ``[outcome]`` rule: shares of the answers whose outcome is known."""
+    pick: dict[str, Callable[[Call], bool | None]] = {
+        "success_rate": lambda c: c.outcome.success,
+        "reask_rate": lambda c: c.outcome.reask,
+        "correction_rate": lambda c: c.outcome.corrected,
+        "escalation_rate": lambda c: c.outcome.escalated,
+        "thumbs_down_rate": _thumbs_down,
+    }
+    known = pick[limit.key]
+    rows = []
+    for task in _first(part):
+        said = [v for c in task.calls if (v := known(c)) is not None]
+        if said:
+            bad = any(said) if limit.direction == "ceiling" else said[-1]
+            rows.append(_observe(task, float(bad)))
+    return _share(
+        rows, 0, "no outcome of this kind was told (llm_watch.outcome)", floor=limit.direction == "floor"
+    )
+
+
+def _thumbs_down(call: Call) -> bool | None:
+    feedback = call.outcome.feedback
+    return None if feedback is None else feedback.strip().lower() in _THUMBS_DOWN
+
+
+def _first(part: Slice) -> Iterable[Task]:
+    return (t for t in part.tasks if t.first_attempt)
+
+
+def agent(limit: Limit, part: Slice) -> Figure:
+    """Return the figure of an ``[agent]`` rule."""
+    floor = limit.direction == "floor"
+    match limit.key:
+        case "steps_per_task":
+            return _over_tasks(part, lambda t: float(len(_llm(t))))
+        case "tool_calls_per_task":
+            return _over_tasks(part, lambda t: float(len(_tools(t))))
+        case "loops":
+            return _over_tasks(part, lambda t: float(_loops(t)))
+        case "task_success":
+            rows = [
+                _observe(t, float(ok)) for t in _first(part) if (ok := succeeded(t.calls, t.result)) is not None
+            ]
+            return _share(rows, 0, "no task has an outcome", floor=True)
+        case "fallback_rate":
+            return _over_calls(part, lambda c: _maybe(c.fallback), "no call says whether it was a fallback")
+        case "cache_hit_rate":
+            return _over_calls(
+                part, lambda c: _maybe(c.cache_hit), "no call says whether the cache answered", floor=floor
+            )
+        case "tool_error_rate":
+            return _tool_errors(part)
+        case "invalid_arguments":
+            return _over_tools(
+                part,
+                lambda _, tool: None if tool.valid is None else float(not tool.valid),
+                "no tool call was checked for valid arguments",
+            )
+        case _:
+            return _over_tools(part, _unauthorised, "no call with tool calls says which tools it was offered")
+
+
+def _maybe(flag: bool | None) -> float | None:
+    return None if flag is None else float(flag)
+
+
+def _llm(task: Task) -> list[Call]:
+    return [c for c in task.calls if c.operation not in ("tool", "retrieval", "agent")]
+
+
+def _tools(task: Task) -> list[ToolCall]:
+    return [tool for c in _llm(task) for tool in c.tool_calls]
+
+
+def _loops(task: Task) -> bool:
+    seen = Counter((tool.name, tool.arguments.strip()) for tool in _tools(task))
+    return any(count >= LOOP_LENGTH for count in seen.values())
+
+
+def _over_tasks(part: Slice, value: Callable[[Task], float]) -> Figure:
+    rows = [_observe(t, value(t)) for t in _first(part) if _llm(t)]
+    return mean_figure(rows, floor=False, noun="task") if rows else not_measured("no task made a call")
+
+
+def _over_calls(
+    part: Slice, value: Callable[[Call], float | None], nothing: str, *, floor: bool = False
+) -> Figure:
+    rows = [
+        Observation(t.key, t.cluster, t.weight, v, c.id)
+        for t in _first(part)
+        for c in _llm(t)
+        if (v := value(c)) is not None
+    ]
+    return mean_figure(rows, floor=floor, noun="call") if rows else not_measured(nothing)
+
+
+def _over_tools(part: Slice, value: Callable[[Call, ToolCall], float | None], nothing: str) -> Figure:
+    rows = [
+        Observation(t.key, t.cluster, t.weight, v, c.id)
+        for t in _first(part)
+        for c in _llm(t)
+        for tool in c.tool_calls
+        if (v := value(c, tool)) is not None
+    ]
+    return mean_figure(rows, floor=False, noun="tool call") if rows else not_measured(nothing)
+
+
+def _tool_errors(part: Slice) -> Figure:
+    figure = _over_tools(
+        part,
+        lambda _, tool: None if tool.error is None and tool.result is None else float(tool.error is not None),
+        "no tool call carries a result or an error",
+    )
+    if figure.value is not None:
+        return figure
+    # applications that report tools as steps of their own (imported traces, spans)
+    steps = [(c.error is not None or c.failed, c.id) for c in part.steps if c.operation == "tool"]
+    steps += [(s.error is not None, s.id) for s in part.spans if s.kind == "tool"]
+    if not steps:
+        return figure
+    rows = [Observation((None, i), i, 1.0, float(bad), i) for bad, i in steps]
+    return mean_figure(rows, floor=False, noun="tool call")
+
+
+def _unauthorised(call: Call, tool: ToolCall) -> float | None:
+    offered = call.parameters.get("tools")
+    if not isinstance(offered, list | tuple):
+        return None
+    names = set()
+    for item in offered:
+        if isinstance(item, dict):
+            function = item.get("function")
+            names.add(function.get("name") if isinstance(function, dict) else item.get("name"))
+        elif isinstance(item, str):
+            names.add(item)
+    return float(tool.name not in names)
+
+
+def retrieval(limit: Limit, part: Slice) -> Figure:
+    """Return the figure of a ``[retrieval]`` rule."""
+    if limit.key == "empty_rate":
+        rows = [
+            Observation(t.key, t.cluster, t.weight, float(not c.retrieval.ids and not c.retrieval.documents), c.id)
+            for t in _first(part)
+            for c in t.calls
+            if c.retrieval is not None
+        ]
+        if not rows:
+            return not_measured("no retrieval was recorded (llm_watch.retrieval)")
+        return mean_figure(rows, floor=False, noun="retrieval")
+    for name in (limit.key, f"retrieval_{limit.key}"):
+        figure = score_mean(part, name)
+        if figure.value is not None:
+            return figure
+    return not_measured("no retrieval could be compared with golden documents (expected_documents)")
