@@ -1,0 +1,65 @@
+"""The built wheel: all of the package, nothing else, small, typed, with its entry points."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.util
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+MAX_BYTES = 600_000
+
+
+@pytest.fixture(scope="module")
+def wheel(
+    project_root: Path, tmp_path_factory: pytest.TempPathFactory, require: Callable[..., None]
+) -> zipfile.ZipFile:
+    require(importlib.util.find_spec("hatchling"), "hatchling", "pip install hatchling")
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(project_root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = out.glob("*.whl")
+    return zipfile.ZipFile(file)
+
+
+def test_it_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile, project_root: Path) -> None:
+    names = {n for n in wheel.namelist() if ".dist-info/" not in n}
+    package = project_root / "pytest_llmwatch"
+    files = {f for f in package.rglob("*") if f.is_file() and "__pycache__" not in f.parts}
+    assert names == {f.relative_to(project_root).as_posix() for f in files}
+    assert "pytest_llmwatch/py.typed" in names
+
+
+def test_it_is_small(wheel: zipfile.ZipFile) -> None:
+    assert sum(info.compress_size for info in wheel.infolist()) < MAX_BYTES
+
+
+def test_its_entry_points_lead_somewhere(wheel: zipfile.ZipFile) -> None:
+    (name,) = [n for n in wheel.namelist() if n.endswith(".dist-info/entry_points.txt")]
+    points = configparser.ConfigParser()
+    points.read_string(wheel.read(name).decode())
+    assert points["pytest11"]["llmwatch"] == "pytest_llmwatch.plugin.entry"
+    module, _, function = points["console_scripts"]["llmwatch"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_its_metadata_names_the_promised_extras(wheel: zipfile.ZipFile, project_root: Path) -> None:
+    (name,) = [n for n in wheel.namelist() if n.endswith(".dist-info/METADATA")]
+    metadata = wheel.read(name).decode()
+    for extra in ("embeddings", "alerts", "otel", "sql", "all", "dev"):
+        assert f"Provides-Extra: {extra}\n" in metadata
+    assert "Requires-Python: >=3.11\n" in metadata
+    assert any(n.endswith("licenses/LICENSE") for n in wheel.namelist())
+
+
+def test_the_source_archive_takes_what_exists(project_root: Path) -> None:
+    project = tomllib.loads((project_root / "pyproject.toml").read_text("utf-8"))
+    wanted = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert [name for name in wanted if not (project_root / name).exists()] == []
