@@ -1,0 +1,356 @@
+"""The order of everything, on one screen: what the plugin and the command line both call.
+
+budget and extensions -> capture -> run -> gate -> report -> files. Rooms below are imported when their step
+is reached, so that a run pays only for what it uses.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmwatch import __version__
+from pytest_llmwatch.budget import Budget, empty_budget, load_budget
+from pytest_llmwatch.model import Call, Case, CaseResult, Output, Problem, Report, Run, Score, ScorerSpec
+
+if TYPE_CHECKING:
+    from pytest_llmwatch.capture.client import ClientSettings
+    from pytest_llmwatch.capture.session import CaptureSession
+    from pytest_llmwatch.golden import GoldenSet
+
+OUTPUTS = ("report.html", "run.json", "summary.md", "events.jsonl", "calls.jsonl.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a run starts from: the budget, and the extensions' scorers, patterns and price sources."""
+
+    budget: Budget
+    scorers: Mapping[str, Callable[..., Any]]
+    patterns: tuple[tuple[str, str], ...]
+    price: Callable[..., Any] | None
+
+
+def now_iso() -> str:
+    """Return the time as ISO 8601 UTC with milliseconds."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def new_run_id() -> str:
+    """Return a run id that sorts by time: ``20260102-030405-ab12cd``."""
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    return f"{stamp}-{secrets.token_hex(3)}"
+
+
+def load_setup(path: Path | None, display: str | None = None) -> Setup:
+    """Read the budget (or an empty one) and load its extensions; register their scorers.
+
+    Raises:
+        UsageError: The budget or an extension cannot be used.
+    """
+    budget = load_budget(path, display=display) if path else empty_budget()
+    scorers: dict[str, Callable[..., Any]] = {}
+    patterns = list(budget.redact.patterns)
+    price = None
+    if budget.plugins.modules or _has_extensions():
+        from pytest_llmwatch.hookspecs import load_extensions
+
+        manager = load_extensions(budget.plugins.modules)
+        for found in manager.hook.llmwatch_scorers():
+            scorers.update(found or {})
+        for more in manager.hook.llmwatch_redaction_patterns():
+            patterns.extend(more or ())
+        if manager.hook.llmwatch_price.get_hookimpls():
+            price = manager.hook.llmwatch_price
+    if scorers:
+        from pytest_llmwatch import scorers as room
+
+        for name, factory in scorers.items():
+            room.register(name, factory)
+    if path is not None and budget.plugins.modules:
+        from pytest_llmwatch.budget import check_scorers
+
+        check_scorers(budget, scorers)
+    return Setup(budget, scorers, tuple(patterns), price)
+
+
+def _has_extensions() -> bool:
+    from importlib.metadata import entry_points
+
+    return bool(entry_points(group="llmwatch"))
+
+
+def load_golden(path: Path, *, display: str | None = None) -> GoldenSet:
+    """Read a golden set, with its scorers checked against the registry.
+
+    Raises:
+        GoldenError: The set cannot be used.
+    """
+    from pytest_llmwatch import scorers
+    from pytest_llmwatch.golden import load_set
+
+    return load_set(path, display=display, validate_scorer=scorers.validate)
+
+
+def score(
+    output: Output,
+    case: Case,
+    specs: Sequence[ScorerSpec] | None = None,
+    *,
+    weights: Mapping[str, float] | None = None,
+) -> tuple[Score, ...]:
+    """Score one answer; with ``specs`` None by all scorers that apply."""
+    from pytest_llmwatch import scorers
+
+    return scorers.score(output, case, specs, weights=weights)
+
+
+def start_capture(
+    setup: Setup,
+    *,
+    record: str,
+    rpm: int | None,
+    guard: Callable[[], None],
+    on_call: Callable[[Call], None],
+    worker: str | None,
+) -> CaptureSession:
+    """Start capturing LLM calls in this process.
+
+    Args:
+        setup: Budget and extensions.
+        record: Record mode.
+        rpm: Live calls a minute at most, None for no limit.
+        guard: Called before each live attempt; may raise to prevent it.
+        on_call: Called with each finished call, already priced and redacted.
+        worker: xdist's worker id, None elsewhere.
+    """
+    from pytest_llmwatch.capture.session import CaptureOptions, CaptureSession
+    from pytest_llmwatch.pricing import PriceBook
+    from pytest_llmwatch.redact import Redactor
+
+    budget = setup.budget
+    limits = budget.capture
+    base_urls = tuple(
+        u for u in (budget.model.base_url, os.environ.get("OPENAI_BASE_URL"), *limits.base_urls) if u
+    )
+    options: dict[str, Any] = {}
+    if limits.max_cassette_bytes is not None:
+        options["cassette_max_bytes"] = limits.max_cassette_bytes
+    session = CaptureSession(
+        CaptureOptions(
+            record=record,  # type: ignore[arg-type]
+            base_urls=base_urls,
+            include=limits.include,
+            exclude=limits.exclude,
+            rpm=rpm,
+            worker=worker,
+            **options,
+        ),
+        prices=PriceBook(budget.prices, extra=setup.price),
+        redactor=Redactor(setup.patterns, pii=budget.redact.pii),
+        guard=guard,
+        on_call=on_call,
+    )
+    session.start()
+    return session
+
+
+def client_settings(budget: Budget) -> ClientSettings:
+    """Return the client's defaults: budget.toml, then ``OPENAI_*``."""
+    from pytest_llmwatch.capture.client import ClientSettings
+
+    return ClientSettings(
+        model=budget.model.model or os.environ.get("OPENAI_MODEL"),
+        base_url=budget.model.base_url or os.environ.get("OPENAI_BASE_URL"),
+        api_key=os.environ.get("OPENAI_API_KEY"),
+        api=budget.model.api or "responses",
+        prompt_version=budget.model.prompt_version,
+    )
+
+
+def merge_cassettes(folders: Iterable[Path]) -> None:
+    """Merge the part files that workers left in ``folders`` (and one level below: variants)."""
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        for place in (folder, *(p for p in sorted(folder.iterdir()) if p.is_dir())):
+            if any(place.glob("*.part-*")):
+                from pytest_llmwatch.capture.session import merge_parts
+
+                merge_parts(place)
+
+
+def assemble(
+    *,
+    run_id: str,
+    started: str,
+    duration: float,
+    calls: Iterable[Call],
+    results: Iterable[CaseResult],
+    problems: Iterable[Problem],
+    partial: str | None,
+    environment: Mapping[str, Any],
+) -> Run:
+    """Return the run in its stable order, the same for any number of workers."""
+    unique = {c.id: c for c in calls}
+    return Run(
+        run_id=run_id,
+        time=started,
+        duration=round(duration, 3),
+        calls=tuple(
+            sorted(unique.values(), key=lambda c: (c.nodeid or "", c.repeat, c.attempt, c.index, c.time or "", c.id))
+        ),
+        results=tuple(sorted(results, key=lambda r: (r.nodeid, r.repeat, r.attempt))),
+        problems=tuple(sorted(problems, key=lambda p: (p.kind, p.nodeid or "", p.message))),
+        partial=partial is not None,
+        partial_reason=partial,
+        environment=environment,
+    )
+
+
+def environment(root: Path, extra: Mapping[str, Any] = {}) -> dict[str, Any]:  # noqa: B006
+    """Return what a reader needs to know about where the run was made."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {"python": platform.python_version(), "pytest-llmwatch": __version__}
+    for name in ("pytest", "openai", "vcrpy", "genai-prices"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    out: dict[str, Any] = {"platform": f"{platform.system()} {platform.machine()}", "versions": versions}
+    out.update({k: v for k, v in extra.items() if v is not None})
+    out["ci"] = bool(os.environ.get("CI"))
+    commit = os.environ.get("GITHUB_SHA") or os.environ.get("CI_COMMIT_SHA") or _git(root, "rev-parse", "HEAD")
+    if commit:
+        out["commit"] = commit
+        branch = os.environ.get("GITHUB_REF_NAME") or os.environ.get("CI_COMMIT_REF_NAME")
+        out["branch"] = branch or _git(root, "rev-parse", "--abbrev-ref", "HEAD")
+    return out
+
+
+def _git(root: Path, *args: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", *args], cwd=root, capture_output=True, text=True, timeout=5, check=False  # noqa: S607
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def judge(run: Run, budget: Budget, *, spent: Mapping[str, float] | None = None, tests_failed: int = 0) -> Report:
+    """Gate ``run`` and return the one report that every renderer takes. Pure but for today's date.
+
+    Args:
+        run: The run.
+        budget: The rules; an empty budget gives verdict ``none``.
+        spent: US dollars already spent ``day`` and ``month``, from the store.
+        tests_failed: Tests that failed on their own, for the sentence.
+    """
+    from pytest_llmwatch import gate, measure
+
+    aggregates = measure.aggregates(run)
+    if budget.path is None and budget.empty:
+        return Report(run, "none", "no budget: measured, not judged", 0, aggregates=aggregates)
+    today = datetime.datetime.now(datetime.UTC).date()
+    verdicts = gate.judge(run, budget, today=today, spent=spent)
+    end = gate.conclude(run, budget, verdicts, tests_failed=tests_failed)
+    return Report(
+        run,
+        end.verdict,
+        end.sentence,
+        end.exit_code,
+        verdicts=verdicts,
+        aggregates=aggregates,
+        notes=end.notes,
+        budget=budget.path,
+        alpha_by_family=gate.alpha_by_family(budget),
+    )
+
+
+def write_outputs(report: Report, folder: Path) -> dict[str, Path]:
+    """Write every output of ``report`` into ``folder``, each atomically; run.json last.
+
+    Returns:
+        Paths by name: ``report``, ``summary``, ``events``, ``calls``, ``run``.
+    """
+    from pytest_llmwatch import atomic
+    from pytest_llmwatch.export import logs
+    from pytest_llmwatch.records import to_records
+    from pytest_llmwatch.report import html, markdown, run_json
+    from pytest_llmwatch.store import files
+
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(folder / "report.html", html.render(report))
+    atomic.write_text(folder / "summary.md", markdown.render(report))
+    atomic.write_text(folder / "events.jsonl", "".join(line.rstrip("\n") + "\n" for line in logs.render(report)))
+    files.write_run(folder, run_json.render(report), to_records(report.run))
+    return {
+        "report": folder / "report.html",
+        "run": folder / "run.json",
+        "summary": folder / "summary.md",
+        "events": folder / "events.jsonl",
+        "calls": folder / files.CALLS,
+    }
+
+
+def keep(report: Report, url: str, root: Path) -> Path | None:
+    """Keep a whole run in the store ``url``; partial runs are not kept. Return where, or None.
+
+    Raises:
+        UsageError: The store is of a kind that is not installed.
+    """
+    if report.run.partial:
+        return None
+    from pytest_llmwatch.records import to_records
+    from pytest_llmwatch.report import run_json
+    from pytest_llmwatch.store import files
+
+    return files.store_run(store_folder(url, root), run_json.render(report), to_records(report.run))
+
+
+def store_folder(url: str, root: Path) -> Path:
+    """Return the folder that the store ``url`` names.
+
+    Raises:
+        UsageError: The URL names a database.
+    """
+    if "://" in url:
+        from pytest_llmwatch.errors import UsageError
+
+        raise UsageError(
+            f"store {url.split('://')[0]}:// is not supported by this version; name a folder", slug="store-url"
+        )
+    return (root / url).resolve()
+
+
+def spent_from_store(url: str | None, root: Path, now: datetime.datetime | None = None) -> dict[str, float] | None:
+    """Return US dollars spent live today and this month by the runs in the store, None without a store."""
+    if url is None:
+        return None
+    from pytest_llmwatch.store import files
+
+    now = now or datetime.datetime.now(datetime.UTC)
+    out = {"day": 0.0, "month": 0.0}
+    for folder in files.stored(store_folder(url, root)):
+        data = files.read_run_json(folder)
+        time, usd = str(data.get("time", "")), float(data.get("aggregates", {}).get("live_usd") or 0.0)
+        if time[:7] == now.strftime("%Y-%m"):
+            out["month"] += usd
+            if time[:10] == now.strftime("%Y-%m-%d"):
+                out["day"] += usd
+    return out
+
+
+def python_version_ok() -> bool:
+    """Whether this interpreter is one we support."""
+    return sys.version_info >= (3, 11)

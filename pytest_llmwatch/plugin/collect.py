@@ -1,0 +1,184 @@
+"""Golden sets as tests: collected from set.yaml without Python, or parametrised through the marker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_llmwatch.errors import GoldenError, LlmwatchError, UsageError
+from pytest_llmwatch.plugin.entry import activate
+from pytest_llmwatch.plugin.golden_run import GoldenCase, call_target, load_target
+from pytest_llmwatch.plugin.session import LlmSession, clean_usage_errors
+from pytest_llmwatch.plugin.testrun import KEY
+
+
+def collect_set(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Return a collector for ``set.yaml`` if this run may start its calls, else None."""
+    config = parent.config
+    if not _asked(config, file_path):
+        return None
+    activate(config)
+    return GoldenFile.from_parent(parent, path=file_path)
+
+
+def golden_roots(config: pytest.Config) -> tuple[Path, ...]:
+    """Return the folders that hold golden sets (ini ``llm_golden_paths``)."""
+    return tuple(config.getini("llm_golden_paths")) or (config.rootpath / "golden_sets",)
+
+
+def named_paths(config: pytest.Config) -> list[str]:
+    """Return the paths that the user gave on the command line, absolute; empty for a bare ``pytest``."""
+    if config.args_source is not config.ArgsSource.ARGS:
+        return []
+    out = []
+    for arg in config.args:
+        path = Path(str(arg).split("::")[0])
+        out.append(str((config.invocation_params.dir / path).resolve()))
+    return out
+
+
+def _asked(config: pytest.Config, file: Path) -> bool:
+    if config.getini("llm_golden_collect") and any(_below(file, root) for root in golden_roots(config)):
+        return True
+    worker = getattr(config, "workerinput", None)
+    shared = (worker or {}).get("llmwatch") or {}
+    named = shared.get("golden_named") if worker is not None else None
+    paths = [Path(p) for p in (named if named is not None else named_paths(config))]
+    for path in paths:
+        if path == file:
+            return True
+        for root in golden_roots(config):
+            if _below(file, root) and _below(path, root) and _below(file, path):
+                return True
+    return False
+
+
+def _below(path: Path, folder: Path) -> bool:
+    return path == folder or folder in path.parents
+
+
+class GoldenFile(pytest.File):
+    """A golden set: one test per case and repeat."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        session: LlmSession = activate(self.config)
+        with clean_usage_errors():
+            golden_set = session.load_golden(self.path)
+        self.add_marker(pytest.mark.llm(**dict(golden_set.labels)))
+        repeats = session.settings.repeats or golden_set.repeats
+        for case in golden_set.cases:
+            for repeat in range(repeats):
+                name = case.id if repeats == 1 else f"{case.id}[{repeat}]"
+                yield GoldenItem.from_parent(
+                    self, name=name, golden_case=GoldenCase(golden_set, case, repeat, session)
+                )
+
+
+class GoldenItem(pytest.Item):
+    """One case and repeat of a golden set."""
+
+    def __init__(self, *, golden_case: GoldenCase, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.golden_case = golden_case
+        for tag in golden_case.case.tags:
+            self.extra_keyword_matches.add(tag)
+
+    def runtest(self) -> None:
+        """Ask, score, check."""
+        from pytest_llmwatch.plugin import fixtures
+
+        test = self.stash[KEY]
+        golden_set = self.golden_case.set
+        if golden_set.target:
+            with clean_usage_errors():
+                target = load_target(golden_set, self.config.rootpath)
+            answer = call_target(target, self.golden_case.case)
+        else:
+            answer = fixtures.ask(test, self.golden_case)
+        self.golden_case.check(answer)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Show what broke, not how we got there."""
+        error = excinfo.value
+        if isinstance(error, LlmwatchError):
+            return error.one_line()
+        if isinstance(error, AssertionError | pytest.UsageError):
+            return str(error)
+        if self.golden_case.set.target:
+            return super().repr_failure(excinfo, style)
+        return f"{type(error).__name__}: {error}"
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Return file, line of the case, and title."""
+        line = self.golden_case.case.line
+        return self.path.parent / "cases.jsonl", line - 1 if line else None, f"{self.golden_case.set.name}: {self.name}"
+
+
+def parametrize_golden(metafunc: pytest.Metafunc, marker: pytest.Mark) -> None:
+    """Parametrise ``llm_case`` with each case and repeat of the set that the marker names.
+
+    Raises:
+        pytest.UsageError: The marker or the set is wrong.
+    """
+    session: LlmSession = activate(metafunc.config)
+    name, repeats = _marker_arguments(marker)
+    with clean_usage_errors():
+        golden_set = session.load_golden(find_set(metafunc.config, name) / "set.yaml")
+    count = session.settings.repeats or repeats or golden_set.repeats
+    values, ids = [], []
+    for case in golden_set.cases:
+        for repeat in range(count):
+            values.append(GoldenCase(golden_set, case, repeat, session))
+            ids.append(case.id if count == 1 else f"{case.id}-{repeat}")
+    if "llm_case" not in metafunc.fixturenames:
+        metafunc.fixturenames.append("llm_case")
+    metafunc.parametrize("llm_case", values, ids=ids, indirect=True)
+
+
+def _marker_arguments(marker: pytest.Mark) -> tuple[str, int | None]:
+    unknown = set(marker.kwargs) - {"repeats", "set"}
+    name = marker.args[0] if marker.args else marker.kwargs.get("set")
+    repeats = marker.kwargs.get("repeats")
+    if unknown or not isinstance(name, str) or len(marker.args) > 1:
+        raise pytest.UsageError('llm_golden takes a set name and repeats=N: @pytest.mark.llm_golden("support", repeats=5)')
+    if repeats is not None and (not isinstance(repeats, int) or repeats < 1):
+        raise pytest.UsageError(f"llm_golden: repeats must be a whole number >= 1 (got {repeats!r})")
+    return name, repeats
+
+
+def find_set(config: pytest.Config, name: str) -> Path:
+    """Return the folder of the golden set ``name``.
+
+    Raises:
+        GoldenError: No golden path holds such a set.
+    """
+    roots = golden_roots(config)
+    for root in roots:
+        if (root / name / "set.yaml").is_file():
+            return root / name
+    import difflib
+
+    known = sorted(p.parent.name for root in roots if root.is_dir() for p in root.glob("*/set.yaml"))
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known sets: {', '.join(known) or 'none'}"
+    shown = ", ".join(str(r.name) for r in roots)
+    raise GoldenError(f"no golden set {name!r} below {shown}; {hint}", slug="golden-unknown-set")
+
+
+def drop_duplicates(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Drop collected sets that a marked test runs as well: a set runs once."""
+    marked = {
+        item.callspec.params["llm_case"].set.folder  # type: ignore[attr-defined]
+        for item in items
+        if isinstance(getattr(getattr(item, "callspec", None), "params", {}).get("llm_case"), GoldenCase)
+    }
+    if marked:
+        items[:] = [
+            i for i in items if not (isinstance(i, GoldenItem) and i.golden_case.set.folder in marked)
+        ]
+
+
+__all__ = ["GoldenFile", "GoldenItem", "UsageError", "collect_set", "drop_duplicates", "parametrize_golden"]

@@ -1,0 +1,272 @@
+"""The hooks of an active run: watch tests, carry records, gate the completed loop, write and show the result."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_llmwatch import pipeline
+from pytest_llmwatch.errors import LlmwatchError
+from pytest_llmwatch.plugin import rules
+from pytest_llmwatch.plugin.collect import GoldenItem, drop_duplicates, named_paths
+from pytest_llmwatch.plugin.golden_run import GoldenCase
+from pytest_llmwatch.plugin.session import LlmSession
+from pytest_llmwatch.plugin.testrun import KEY, TestRun
+from pytest_llmwatch.plugin.wire import Parcel
+
+GATE_EXIT = 7
+_WATCHING: pytest.StashKey[contextlib.ExitStack] = pytest.StashKey()
+
+
+class RunHooks:
+    """Registered when a run becomes active; holds no state but the session."""
+
+    def __init__(self, session: LlmSession) -> None:
+        self.session = session
+
+    # -- before the tests
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell an xdist worker which run it belongs to."""
+        node.workerinput["llmwatch"] = {
+            "run_id": self.session.run_id,
+            "golden_named": named_paths(self.session.config),
+        }
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        drop_duplicates(config, items)
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        self.session.deselected += len(items)
+
+    # -- one test
+
+    def open(self, item: pytest.Item) -> TestRun:
+        """Start recording for ``item`` without making it current; see ``_watch``."""
+        if isinstance(item, GoldenItem):
+            case: GoldenCase | None = item.golden_case
+        else:
+            found = getattr(getattr(item, "callspec", None), "params", {}).get("llm_case")
+            case = found if isinstance(found, GoldenCase) else None
+        labels: dict[str, str] = {}
+        if case is not None:
+            from pytest_llmwatch.golden import cassette_path
+
+            cassette = cassette_path(case.set, case.case)
+            labels = dict(case.set.labels)
+            if case.set.prompt_version:
+                labels["prompt_version"] = case.set.prompt_version
+            if case.set.prompt_name:
+                labels["prompt_name"] = case.set.prompt_name
+        else:
+            cassette = _cassette_of(item)
+        watch = self.session.new_watch(
+            item,
+            cassette,
+            case=case.case if case else None,
+            repeat=case.repeat if case else 0,
+            labels=labels,
+        )
+        test = item.stash[KEY] = TestRun(self.session, item, watch, case)
+        if case is not None and isinstance(item, GoldenItem) is False:
+            case.test = test
+        stack = item.stash[_WATCHING] = contextlib.ExitStack()
+        if not isinstance(item, GoldenItem):
+            stack.enter_context(self.session.capture.watch(watch))
+        return test
+
+    def close(self, item: pytest.Item) -> None:
+        """Stop recording for ``item`` and save its cassette."""
+        stack = item.stash.get(_WATCHING, None)
+        if stack is None:
+            return
+        stack.close()
+        del item.stash[_WATCHING]
+        test = item.stash[KEY]
+        if test.watch.cassette is not None:
+            try:
+                test.watch.cassette.close()
+            except LlmwatchError as error:
+                test.errors.append(error)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        session = self.session
+        watched = session.captures_everything or isinstance(item, GoldenItem)
+        if not watched:
+            return (yield)
+        if session.live is None and session.settings.record in ("off", "all", "new", "once"):
+            session.open_live(item.session.items, self.open)
+        test = session.live.opened(item) if session.live is not None else None
+        if test is None:
+            try:
+                test = self.open(item)
+            except LlmwatchError as error:
+                item.stash[_BROKEN] = error
+                return (yield)
+        context = session.capture.watch(test.watch) if isinstance(item, GoldenItem) else contextlib.nullcontext()
+        with context:
+            return (yield)
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        error = item.stash.get(_BROKEN, None)
+        if error is not None:
+            pytest.fail(error.one_line(), pytrace=False)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        test = item.stash.get(KEY, None)
+        if test is None:
+            return report
+        error = call.excinfo.value if call.excinfo is not None else None
+        test.note(report, error)
+        if call.when == "call" and report.passed and test.watch.errors:
+            # the application swallowed it: a missing recording must not pass in silence
+            own = test.watch.errors[0]
+            report.outcome = "failed"
+            report.longrepr = own.one_line()
+            test.note(report, own)
+        if call.when == "call":
+            test.finish_call()
+        last = call.when == "teardown"
+        if last:
+            self.close(item)
+        parcel = test.parcel(last=last)
+        if parcel.calls or parcel.problems or parcel.result is not None:
+            report.llmwatch = parcel.dumps()  # type: ignore[attr-defined]
+        if last:
+            item.stash[KEY] = test
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        text = getattr(report, "llmwatch", None)
+        if text is not None and not self.session.is_worker:
+            parcel = Parcel.loads(text)
+            self.session.collect(parcel.calls, parcel.problems, parcel.result)
+            del report.llmwatch  # type: ignore[attr-defined]
+        if report.failed and getattr(report, "llmwatch_infrastructure", False):
+            self.session.infrastructure_failures.add(report.nodeid)
+
+    # -- the whole
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        completed = False
+        try:
+            result = yield
+            completed = not (session.shouldstop or session.shouldfail)
+        finally:
+            if self.session.live is not None:
+                self.session.live.close()
+            if not completed:
+                self.session.stopped = str(session.shouldfail or session.shouldstop or "interrupted")
+        if completed and not self.session.is_worker and not session.config.option.collectonly:
+            self._gate(session)
+        return result
+
+    def _gate(self, session: pytest.Session) -> None:
+        state = self.session
+        self._judge(session)
+        if state.settings.gate != "on" or state.report.verdict == "none":
+            return
+        state.rule_reports = rules.reports_of(state.report, state.settings.budget_display or "budget.toml")
+        rules.publish(session.config, state.rule_reports)
+        session.testsfailed += sum(1 for r in state.rule_reports if r.failed)
+
+    def _judge(self, session: pytest.Session) -> None:
+        state = self.session
+        budget = state.budget
+        if state.settings.gate == "off":
+            from pytest_llmwatch.budget import empty_budget
+
+            budget = empty_budget()
+        url = state.settings.store or budget.store.url
+        spent = pipeline.spent_from_store(url, state.settings.rootdir)
+        state.report = pipeline.judge(state.finish(), budget, spent=spent, tests_failed=session.testsfailed)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
+        state = self.session
+        if state.is_worker:
+            state.spool.close()
+            return
+        if session.config.option.collectonly or int(exitstatus) in (pytest.ExitCode.USAGE_ERROR,):
+            return
+        if state.report is None:
+            state.stopped = state.stopped or _why(int(exitstatus))
+            self._judge(session)
+        if state.asked and (state.calls or state.results or state.settings.budget):
+            self._write()
+        state.clear_spool()
+        session.exitstatus = self._exit_code(session, int(exitstatus))
+
+    def _write(self) -> None:
+        state = self.session
+        paths = pipeline.write_outputs(state.report, state.settings.report)
+        state.outputs = {name: _relative(path) for name, path in paths.items()}
+        url = state.settings.store or state.budget.store.url
+        if url:
+            pipeline.keep(state.report, url, state.settings.rootdir)
+
+    def _exit_code(self, session: pytest.Session, exitstatus: int) -> int:
+        state = self.session
+        if state.settings.gate != "on" or exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            return exitstatus
+        if state.stopped and not state.infrastructure_failures:
+            return exitstatus
+        failed_rules = sum(1 for r in state.rule_reports if r.failed)
+        own = session.testsfailed - failed_rules - len(state.infrastructure_failures)
+        custom = state.budget.gate.exit_code
+        if own > 0:
+            return exitstatus
+        if failed_rules:
+            return custom if custom is not None else int(pytest.ExitCode.TESTS_FAILED)
+        if state.infrastructure_failures or state.report.exit_code == GATE_EXIT:
+            return custom if custom is not None else GATE_EXIT
+        return state.report.exit_code if exitstatus == pytest.ExitCode.OK else exitstatus
+
+    # -- the terminal
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        state = self.session
+        if state.is_worker or state.report is None:
+            return
+        failed = [r for r in state.rule_reports if r.failed]
+        if failed:
+            terminalreporter.stats.setdefault("failed", []).extend(failed)
+        from pytest_llmwatch.plugin.show import show
+
+        show(terminalreporter, state)
+
+
+_BROKEN: pytest.StashKey[LlmwatchError] = pytest.StashKey()
+
+
+def _cassette_of(item: pytest.Item) -> Path:
+    from pytest_llmwatch.golden import safe_name
+
+    name = item.nodeid.split("::", 1)[-1].replace("::", ".")
+    return item.path.parent / "cassettes" / item.path.stem / f"{safe_name(name)}.yaml"
+
+
+def _relative(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        return path.relative_to(Path.cwd()).as_posix()
+    return str(path)
+
+
+def _why(exitstatus: int) -> str | None:
+    return {
+        int(pytest.ExitCode.INTERRUPTED): "the run was interrupted",
+        int(pytest.ExitCode.INTERNAL_ERROR): "pytest met an internal error",
+    }.get(exitstatus)

@@ -1,0 +1,300 @@
+"""One run's state in one process: settings, budget, capture, and what has been collected so far."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmwatch import pipeline
+from pytest_llmwatch.errors import LlmwatchError, SpendLimitReached, UsageError
+from pytest_llmwatch.model import Call, Case, CaseResult, Output, Problem, Run, Score, ScorerSpec
+from pytest_llmwatch.plugin import settings as settings_module
+from pytest_llmwatch.plugin.wire import SpendLedger, Spool, clear_spool, read_spool
+
+if TYPE_CHECKING:
+    from pytest_llmwatch.capture.client import ClientSettings
+    from pytest_llmwatch.capture.session import CaptureSession
+    from pytest_llmwatch.capture.watch import Watch
+    from pytest_llmwatch.golden import GoldenSet
+    from pytest_llmwatch.plugin.live import Ahead
+    from pytest_llmwatch.plugin.testrun import TestRun
+
+LABELS = ("feature", "team", "user", "tenant", "environment", "session", "prompt_version", "prompt_name", "stage")
+
+
+def open_session(config: pytest.Config) -> LlmSession:
+    """Read settings and budget, start capture, register the run's hooks.
+
+    Raises:
+        pytest.UsageError: Something the user gave is wrong; one clean line.
+    """
+    try:
+        session = LlmSession(config)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    from pytest_llmwatch.plugin.hooks import RunHooks
+
+    hooks = RunHooks(session)
+    config.pluginmanager.register(hooks, "llmwatch-run")
+    config.add_cleanup(session.close)
+    return session
+
+
+class LlmSession:
+    """State of one run in one process (the controller, a worker, or the only one)."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.settings = settings_module.read(config)
+        worker_input = getattr(config, "workerinput", None) or {}
+        shared: Mapping[str, Any] = worker_input.get("llmwatch") or {}
+        self.run_id: str = shared.get("run_id") or pipeline.new_run_id()
+        self.golden_named: Sequence[str] | None = shared.get("golden_named")
+        self.started = time.time()
+        self.started_iso = pipeline.now_iso()
+        self.setup = pipeline.load_setup(self.settings.budget, self.settings.budget_display)
+        self.budget = self.setup.budget
+        self.asked = bool(self.settings.budget or self.settings.report_asked)
+        self.calls: list[Call] = []
+        self.results: list[CaseResult] = []
+        self.problems: list[Problem] = []
+        self.deselected = 0
+        self.stopped: str | None = None
+        self.report: Any = None
+        self.outputs: dict[str, str] = {}
+        self.rule_reports: list[pytest.TestReport] = []
+        self.infrastructure_failures: set[str] = set()
+        self.sets: dict[Path, GoldenSet] = {}
+        self.spool_folder = self.settings.report / ".spool" / self.run_id
+        self.spool = Spool(self.spool_folder, self.settings.worker)
+        self.ledger = SpendLedger(self.spool_folder / "spent.txt", self.settings.max_cost)
+        self.live: Ahead | None = None
+        self._capture: CaptureSession | None = None
+        self._client: ClientSettings | None = None
+
+    # -- where it runs
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process is an xdist worker."""
+        return self.settings.worker is not None
+
+    @property
+    def distributes(self) -> bool:
+        """Whether this process is a controller that runs no test itself."""
+        return not self.is_worker and bool(getattr(self.config.option, "tx", None)) and (
+            getattr(self.config.option, "dist", "no") != "no"
+        )
+
+    # -- capture
+
+    @property
+    def capture(self) -> CaptureSession:
+        """The capture session, started at first use."""
+        if self._capture is None:
+            self._capture = pipeline.start_capture(
+                self.setup,
+                record=self.settings.record,
+                rpm=self.settings.rpm,
+                guard=self._guard,
+                on_call=self._on_call,
+                worker=self.settings.worker,
+            )
+        return self._capture
+
+    @property
+    def captures_everything(self) -> bool:
+        """Whether every test is watched, not only those that use a fixture."""
+        return not self.distributes and (self.settings.budget is not None or self.settings.report_asked)
+
+    @property
+    def client(self) -> ClientSettings:
+        """Model, base URL, key and API in force, from budget.toml and the environment."""
+        if self._client is None:
+            self._client = pipeline.client_settings(self.budget)
+        return self._client
+
+    def _guard(self) -> None:
+        if self.ledger.exhausted():
+            raise SpendLimitReached(
+                f"not called: ${self.ledger.total():.4f} spent, --llm-max-cost is ${self.ledger.limit:.4f}",
+                slug="max-cost",
+            )
+
+    def _on_call(self, call: Call) -> None:
+        self.spool.write(call)
+        if self.ledger.limit is not None and call.capture_mode != "replayed" and call.cost.usd:
+            self.ledger.add(call.cost.usd)
+
+    def new_watch(self, item: pytest.Item, cassette: Path | None, **where: Any) -> Watch:
+        """Return a fresh watch for ``item``, with labels from its ``llm`` markers and the budget's defaults.
+
+        Args:
+            item: The test.
+            cassette: Where its calls are recorded, None for nowhere (record mode ``off``).
+            where: ``case``, ``repeat``, ``labels`` (they win over markers).
+        """
+        from pytest_llmwatch.capture.watch import Watch
+
+        labels: dict[str, str] = {}
+        for marker in reversed(list(item.iter_markers("llm"))):
+            labels.update({k: str(v) for k, v in marker.kwargs.items()})
+        labels.update(where.pop("labels", None) or {})
+        attempt = int(getattr(item, "execution_count", 1)) - 1
+        repeat = int(where.pop("repeat", 0))
+        handle = None
+        if cassette is not None and self.settings.record != "off":
+            handle = self.capture.open_cassette(
+                cassette, repeat=repeat, attempt=attempt, display=self.display(cassette)
+            )
+        markers = tuple(sorted({m.name for m in item.iter_markers()} - {"llm", "llm_golden", "parametrize"}))
+        return Watch(
+            item.nodeid,
+            case=where.pop("case", None),
+            repeat=repeat,
+            attempt=attempt,
+            labels={k: v for k, v in labels.items() if k in LABELS},
+            markers=markers,
+            cassette=handle,
+        )
+
+    def display(self, path: Path) -> str:
+        """Return ``path`` as the user would name it: relative to the root directory where it is below it."""
+        with contextlib.suppress(ValueError):
+            return path.relative_to(self.settings.rootdir).as_posix()
+        return str(path)
+
+    # -- golden sets
+
+    def load_golden(self, file: Path) -> GoldenSet:
+        """Load (once) the golden set in ``file``, with the asked variant applied.
+
+        Raises:
+            GoldenError: The set is wrong.
+        """
+        if file not in self.sets:
+            loaded = pipeline.load_golden(file, display=self.display(file))
+            variant = self.settings.variant
+            self.sets[file] = loaded.variant(variant) if variant else loaded
+        return self.sets[file]
+
+    def open_live(self, items: Sequence[pytest.Item], open_test: Callable[[pytest.Item], TestRun]) -> None:
+        """Start asking golden cases ahead of their tests."""
+        from pytest_llmwatch.plugin.live import Ahead
+
+        self.live = Ahead(self.settings.concurrency, items, open_test)
+
+    # -- scoring
+
+    def score(
+        self,
+        output: Output,
+        case: Case,
+        specs: Sequence[ScorerSpec] | None,
+        weights: Mapping[str, float] | None = None,
+    ) -> tuple[Score, ...]:
+        """Score ``output``; the budget's weights apply where the set has none."""
+        return pipeline.score(output, case, specs, weights=weights or self.budget.weights or None)
+
+    # -- the whole
+
+    def collect(self, calls: Sequence[Call], problems: Sequence[Problem], result: CaseResult | None) -> None:
+        """Take in what a report brought."""
+        self.calls.extend(calls)
+        self.problems.extend(p for p in problems if p not in self.problems)
+        if result is not None:
+            self.results.append(result)
+
+    def finish(self) -> Run:
+        """Merge spools and part files, and return the run as measured so far."""
+        self.spool.close()
+        lost = list(read_spool(self.spool_folder, (c.id for c in self.calls)))
+        if lost:
+            self.calls.extend(lost)
+            self.problems.append(
+                Problem("lost", f"{len(lost)} calls were recovered from a process that died before its test ended")
+            )
+        if self._capture is not None:
+            self.problems.extend(p for p in self._capture.problems if p not in self.problems)
+        if not self.is_worker:
+            pipeline.merge_cassettes(self.cassette_folders())
+        return pipeline.assemble(
+            run_id=self.run_id,
+            started=self.started_iso,
+            duration=time.time() - self.started,
+            calls=self.calls,
+            results=self.results,
+            problems=self.problems,
+            partial=self._partial(),
+            environment=pipeline.environment(
+                self.settings.rootdir,
+                {"record": self.settings.record, "variant": self.settings.variant, "workers": self._workers()},
+            ),
+        )
+
+    def _workers(self) -> int:
+        return len(getattr(self.config.option, "tx", None) or ()) if self.distributes else 0
+
+    def _partial(self) -> str | None:
+        if self.stopped:
+            return self.stopped
+        if self.deselected:
+            return f"{self.deselected} tests were deselected"
+        not_run = sum(1 for r in self.results if r.outcome == "not_run")
+        return f"{not_run} tests were not run" if not_run else None
+
+    def cassette_folders(self) -> list[Path]:
+        """Folders that may hold part files of this run's workers."""
+        folders = {r.parent / "cassettes" for r in self.sets}
+        for result in self.results:
+            folders.add((self.settings.rootdir / result.nodeid.split("::")[0]).parent / "cassettes")
+        return sorted(folders)
+
+    def clear_spool(self) -> None:
+        """Remove the spool once everything it holds is in the run."""
+        clear_spool(self.spool_folder)
+        with contextlib.suppress(OSError):
+            self.spool_folder.parent.rmdir()
+            if not self.asked:
+                self.settings.report.rmdir()
+
+    def close(self) -> None:
+        """Stop capture; called when pytest unconfigures."""
+        self.spool.close()
+        if self._capture is not None:
+            self._capture.stop()
+
+
+@contextlib.contextmanager
+def clean_usage_errors() -> Iterator[None]:
+    """Turn our usage errors into pytest's, which print as one line and exit with 4."""
+    try:
+        yield
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def in_ci() -> bool:
+    """Whether a CI system runs us."""
+    return bool(os.environ.get("CI"))
+
+
+def problem_of(error: LlmwatchError, nodeid: str) -> Problem:
+    """Return the problem that ``error`` is, for the run's list."""
+    from pytest_llmwatch.errors import CassetteError, InfrastructureError
+
+    if isinstance(error, InfrastructureError):
+        kind = "infrastructure"
+    elif isinstance(error, SpendLimitReached):
+        kind = "not_run"
+    elif isinstance(error, CassetteError):
+        kind = "missing_recording"
+    else:
+        kind = "usage"
+    return Problem(kind, error.one_line(), nodeid)

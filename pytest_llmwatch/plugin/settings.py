@@ -1,0 +1,100 @@
+"""Options and ini values of one run, checked before anything is paid for."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+DEFAULT_REPORT = "llmwatch-report"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line and the ini file ask for. Paths are absolute; None means not asked for."""
+
+    rootdir: Path
+    budget: Path | None
+    budget_display: str | None
+    record: str
+    record_asked: bool
+    report: Path
+    report_asked: bool
+    gate: str
+    max_cost: float | None
+    repeats: int | None
+    concurrency: int
+    rpm: int | None
+    store: str | None
+    variant: str | None
+    golden_paths: tuple[Path, ...]
+    golden_collect: bool
+    worker: str | None
+
+
+def read(config: pytest.Config) -> Settings:
+    """Read the settings from ``config``.
+
+    Raises:
+        pytest.UsageError: A value is wrong.
+    """
+    root = config.rootpath
+    budget = config.getoption("llm_budget") or config.getini("llm_budget") or None
+    base = Path.cwd() if config.getoption("llm_budget") else root
+    record = config.getoption("llm_record") or config.getini("llm_record") or None
+    if record is not None and record not in ("none", "once", "new", "all", "off"):
+        raise pytest.UsageError(f"llm_record must be none, once, new, all or off (got {record!r})")
+    report = config.getoption("llm_report") or config.getini("llm_report") or None
+    worker_input = getattr(config, "workerinput", None)
+    golden = tuple(config.getini("llm_golden_paths")) or (root / "golden_sets",)
+    return Settings(
+        rootdir=root,
+        budget=(base / budget).resolve() if budget else None,
+        budget_display=str(budget) if budget else None,
+        record=record or ("none" if os.environ.get("CI") else "once"),
+        record_asked=record is not None,
+        report=(root / (report or DEFAULT_REPORT)).resolve(),
+        report_asked=report is not None,
+        gate=config.getoption("llm_gate"),
+        max_cost=_number(config, "llm_max_cost", low=0.0),
+        repeats=_whole(config, "llm_repeats"),
+        concurrency=_whole(config, "llm_concurrency") or 4,
+        rpm=_whole(config, "llm_rpm"),
+        store=config.getoption("llm_store"),
+        variant=config.getoption("llm_variant"),
+        golden_paths=golden,
+        golden_collect=bool(config.getini("llm_golden_collect")),
+        worker=worker_input["workerid"] if worker_input else None,
+    )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _whole(config: pytest.Config, name: str) -> int | None:
+    value = config.getoption(name)
+    if value is None:
+        return None
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise pytest.UsageError(f"{_flag(name)} must be a whole number >= 1 (got {value!r})")
+    return number
+
+
+def _number(config: pytest.Config, name: str, *, low: float) -> float | None:
+    value = config.getoption(name)
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not low <= number < float("inf"):
+        raise pytest.UsageError(f"{_flag(name)} must be a number >= {low:g} (got {value!r})")
+    return number

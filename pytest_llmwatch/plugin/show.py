@@ -1,0 +1,43 @@
+"""The gate's section in the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmwatch.report import terminal
+
+if TYPE_CHECKING:
+    from pytest_llmwatch.plugin.session import LlmSession
+
+
+def show(reporter: Any, state: LlmSession) -> None:
+    """Print the verdict through pytest's own reporter; a run without a budget gets one line."""
+    writer = reporter._tw
+    if state.report.verdict == "none" and not state.asked:
+        run = state.report.run
+        if run.calls:
+            cost = state.report.aggregates.get("cost_usd")
+            money = f", ${cost:.4f}" if isinstance(cost, int | float) else ""
+            writer.line(f"llm: {len(run.calls)} calls{money} (gate them: --llm-budget=budget.toml)")
+        return
+    style = terminal.TerminalStyle(
+        width=writer.fullwidth,
+        color=writer.hasmarkup,
+        ascii=not _unicode(),
+        verbosity=reporter.config.get_verbosity() if hasattr(reporter.config, "get_verbosity") else 0,
+    )
+    for line in terminal.render(state.report, style, state.outputs):
+        for text, markup in line:
+            writer.write(text, **markup)
+        writer.line()
+
+
+def _unicode() -> bool:
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    try:
+        "✗✓≤–".encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return os.environ.get("TERM") != "linux"

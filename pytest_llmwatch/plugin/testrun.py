@@ -1,0 +1,200 @@
+"""What is known of one execution of one test while it runs, and the parcel that it becomes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_llmwatch.errors import InfrastructureError, LlmwatchError, SpendLimitReached
+from pytest_llmwatch.model import Call, Case, CaseResult, Output, Problem, Score
+from pytest_llmwatch.plugin.golden_run import GoldenCase, as_output, explain
+from pytest_llmwatch.plugin.session import LlmSession, problem_of
+from pytest_llmwatch.plugin.wire import Parcel
+
+if TYPE_CHECKING:
+    from pytest_llmwatch.capture.watch import Watch
+
+KEY: pytest.StashKey[TestRun] = pytest.StashKey()
+
+
+class TestRun:
+    """One execution of one test."""
+
+    __test__ = False
+
+    def __init__(self, session: LlmSession, item: pytest.Item, watch: Watch, golden_case: GoldenCase | None) -> None:
+        self.session = session
+        self.item = item
+        self.watch = watch
+        self.golden_case = golden_case
+        self.output: Output | None = None
+        self.scores: dict[str, Score] = {}
+        self.errors: list[LlmwatchError] = []
+        self._sent = 0
+        self._outcome = "passed"
+        self._reason: str | None = None
+        self._duration = 0.0
+        self._problem: str | None = None
+        if golden_case is not None:
+            golden_case.test = self
+
+    @property
+    def case(self) -> Case | None:
+        """The golden case, None in a plain test."""
+        return self.golden_case.case if self.golden_case else None
+
+    def take_scores(self, output: Output, scores: Sequence[Score]) -> None:
+        """Remember the scores of the test's answer; a later score of the same name wins."""
+        self.output = output
+        self.scores.update({s.name: s for s in scores})
+
+    def score(self, output: Output, case: Case | None, names: Sequence[str] | None) -> tuple[Score, ...]:
+        """Score a reply for ``Reply.scores``; golden tests by their set's scorers."""
+        from pytest_llmwatch.model import ScorerSpec
+
+        if self.golden_case is not None and names is None and (case is None or case == self.case):
+            return self.golden_case.score(output)
+        specs = [ScorerSpec(n) for n in names] if names is not None else None
+        scores = self.session.score(output, case or Case(id=self.item.name), specs)
+        self.take_scores(output, scores)
+        return scores
+
+    def finish_call(self) -> None:
+        """After the test's body: score a golden answer that nobody scored."""
+        if self.golden_case is None or self.scores or self._outcome == "skipped":
+            return
+        calls = self.calls()
+        answered = [c for c in calls if c.output is not None and not c.failed]
+        if answered:
+            last = answered[-1]
+            self.golden_case.score(
+                Output(
+                    last.output or "", tool_calls=last.tool_calls, finish_reason=last.finish_reason, call_id=last.id
+                )
+            )
+
+    def calls(self) -> list[Call]:
+        """Return the test's calls so far, with set and case filled in, in the order they started."""
+        case = self.golden_case
+        out = []
+        for call in self.watch.calls:
+            if case is not None:
+                call = dataclasses.replace(  # noqa: PLW2901
+                    call,
+                    set=case.set.name,
+                    case=case.case.id,
+                    context=call.context or case.case.context,
+                    reference=call.reference or case.case.reference,
+                    tags=call.tags or case.case.tags,
+                )
+            out.append(call)
+        return out
+
+    def note(self, report: pytest.TestReport, error: BaseException | None) -> None:
+        """Take in what a phase's report says; our own errors become one line instead of a traceback."""
+        self._duration += report.duration
+        own = _own_error(error) or (self.watch.errors[0] if self.watch.errors else None)
+        if report.failed:
+            self._outcome = "failed" if report.when == "call" else "error"
+            self._reason = first_line(report)
+            if own is not None:
+                if error is None or _own_error(error) is not None or isinstance(own, LlmwatchError):
+                    report.longrepr = own.one_line()
+                self._reason = own.one_line()
+                self._problem = problem_of(own, self.item.nodeid).kind
+                self.errors.append(own)
+                if isinstance(own, InfrastructureError):
+                    report.llmwatch_infrastructure = True  # type: ignore[attr-defined]
+            elif report.when == "call":
+                self._add_section(report)
+        elif report.skipped:
+            self._outcome = "not_run" if isinstance(_own_error(error), SpendLimitReached) else "skipped"
+            self._reason = first_line(report)
+
+    def _add_section(self, report: pytest.TestReport) -> None:
+        calls = self.calls()
+        if not calls and not self.scores:
+            return
+        output = self.output or as_output((calls[-1].output or calls[-1].error or "") if calls else "")
+        text = explain(self.case, output, tuple(self.scores.values()))
+        extra = [
+            f"call {c.id}: {c.model} {c.status}"
+            + (f" {c.latency:.3f} s" if c.latency is not None else "")
+            + (f" {c.error_type}: {c.error}" if c.error else "")
+            for c in calls
+        ]
+        report.sections.append(("llm", "\n".join([text, *extra])))
+
+    def parcel(self, *, last: bool) -> Parcel:
+        """Return what has not been sent yet; with ``last`` the test's result too."""
+        calls = self.calls()
+        parcel = Parcel(calls=calls[self._sent :])
+        self._sent = len(calls)
+        if last:
+            parcel.problems = self._problems()
+            if calls or self.scores or self.golden_case is not None:
+                parcel.result = self._result(calls)
+        return parcel
+
+    def _problems(self) -> list[Problem]:
+        found = [problem_of(e, self.item.nodeid) for e in [*self.errors, *self.watch.errors]]
+        if self._outcome == "not_run":
+            found.append(Problem("not_run", self._reason or "not run", self.item.nodeid))
+        found.extend(
+            Problem("scorer", f"{s.name}: {s.explanation}", self.item.nodeid)
+            for s in self.scores.values()
+            if s.label == "error"
+        )
+        return list(dict.fromkeys(found))
+
+    def _result(self, calls: list[Call]) -> CaseResult:
+        golden_case, case = self.golden_case, self.case
+        output = self.output.text if self.output else next((c.output for c in reversed(calls) if c.output), None)
+        redact = self.session.capture.redactor.text
+        return CaseResult(
+            nodeid=self.item.nodeid,
+            set=golden_case.set.name if golden_case else None,
+            case=case.id if case else None,
+            repeat=golden_case.repeat if golden_case else 0,
+            attempt=self.watch.attempt,
+            outcome=self._outcome,  # type: ignore[arg-type]
+            reason=redact(self._reason) if self._reason else None,
+            scores=tuple(self.scores.values()),
+            call_ids=tuple(c.id for c in calls),
+            input=case.input_text() if case else (calls[-1].input if calls else None),
+            output=redact(output) if output else output,
+            context=case.context if case else (calls[-1].context if calls else ()),
+            reference=case.reference if case else None,
+            tags=case.tags if case else (),
+            weight=case.weight if case else 1.0,
+            cluster=case.cluster if case else None,
+            duration=round(self._duration, 4),
+            problem=self._problem,
+        )
+
+
+def _own_error(error: BaseException | None) -> LlmwatchError | None:
+    seen = 0
+    while error is not None and seen < 10:
+        if isinstance(error, LlmwatchError):
+            return error
+        error = error.__cause__ or error.__context__
+        seen += 1
+    return None
+
+
+def first_line(report: pytest.TestReport) -> str:
+    """Return the line that says why a phase failed or was skipped."""
+    longrepr: Any = report.longrepr
+    crash = getattr(longrepr, "reprcrash", None)
+    if crash is not None:
+        text = str(crash.message)
+    elif isinstance(longrepr, tuple):
+        text = str(longrepr[2]).removeprefix("Skipped: ")
+    else:
+        text = str(longrepr or "")
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[0].strip()[:500] if lines else ""

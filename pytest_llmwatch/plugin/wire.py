@@ -1,0 +1,117 @@
+"""Records on their way from where a test runs to where the run is put together.
+
+Per test as JSON text on its reports (works alone and under xdist, where only plain values survive), and as a
+line-buffered spool file per process, so that a killed worker loses nothing that was finished.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from pytest_llmwatch.codec import decode, encode
+from pytest_llmwatch.model import Call, CaseResult, Problem
+
+
+@dataclass(slots=True)
+class Parcel:
+    """What one report carries: new calls, problems, and on the last report of a test its result."""
+
+    calls: list[Call] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    result: CaseResult | None = None
+
+    def dumps(self) -> str:
+        """Return the parcel as JSON text."""
+        data: dict[str, Any] = {"calls": encode(self.calls), "problems": encode(self.problems)}
+        if self.result is not None:
+            data["result"] = encode(self.result)
+        return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def loads(cls, text: str) -> Parcel:
+        """Read what :meth:`dumps` wrote."""
+        data = json.loads(text)
+        return cls(
+            calls=[decode(Call, c) for c in data.get("calls", ())],
+            problems=[decode(Problem, p) for p in data.get("problems", ())],
+            result=decode(CaseResult, data["result"]) if data.get("result") else None,
+        )
+
+
+class Spool:
+    """One process's append-only file of finished calls; opened at the first call."""
+
+    def __init__(self, folder: Path, worker: str | None) -> None:
+        self._path = folder / f"{worker or 'main'}-{os.getpid()}.jsonl"
+        self._file: TextIO | None = None
+
+    def write(self, call: Call) -> None:
+        """Append one call and hand it to the operating system at once."""
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        self._file.write(json.dumps(encode(call), ensure_ascii=False, separators=(",", ":")) + "\n")
+
+    def close(self) -> None:
+        """Close the file; it stays on disk for the controller."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_spool(folder: Path, known: Iterable[str]) -> Iterator[Call]:
+    """Yield the spooled calls whose ids are not ``known``; a torn last line is passed over."""
+    seen = set(known)
+    for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else ():
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                try:
+                    call = decode(Call, json.loads(line))
+                except (ValueError, TypeError):
+                    continue  # the process died in the middle of this line
+                if call.id not in seen:
+                    seen.add(call.id)
+                    yield call
+
+
+def clear_spool(folder: Path) -> None:
+    """Remove the spool folder and its files."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            path.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+class SpendLedger:
+    """Money spent by all processes of a run: each appends its live costs, all read the sum.
+
+    Args:
+        path: The shared file.
+        limit: US dollars, None for no limit.
+    """
+
+    def __init__(self, path: Path, limit: float | None) -> None:
+        self.limit = limit
+        self._path = path
+
+    def add(self, usd: float) -> None:
+        """Record that ``usd`` were spent."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="ascii") as out:
+            out.write(f"{usd!r}\n")
+
+    def total(self) -> float:
+        """Return what all processes have spent so far."""
+        try:
+            return sum(float(x) for x in self._path.read_text(encoding="ascii").split())
+        except FileNotFoundError:
+            return 0.0
+
+    def exhausted(self) -> bool:
+        """Whether the limit is reached."""
+        return self.limit is not None and self.total() >= self.limit
