@@ -54,6 +54,7 @@ def load_budget(
     display: str | None = None,
     scorers: Iterable[str] | None = None,
     extra_scorers: Iterable[str] | None = None,
+    defer_scorers: bool = False,
 ) -> Budget:
     """Read and check a budget file.
 
@@ -63,6 +64,7 @@ def load_budget(
         scorers: Names that ``[quality]`` may gate; None = the built-in scorers.
         extra_scorers: More such names (custom scorers, labels in golden sets). None = not known yet: where
             ``[plugins]`` names modules, unknown names are then left for ``check_scorers``.
+        defer_scorers: Leave all names for ``check_scorers`` (extensions by entry point, labels of sets).
 
     Raises:
         BudgetError: One line: what is wrong, where, and how to mend it.
@@ -89,7 +91,7 @@ def load_budget(
             file=name,
             line=line,
         ) from None
-    return parse_budget(text, name, scorers=scorers, extra_scorers=extra_scorers)
+    return parse_budget(text, name, scorers=scorers, extra_scorers=extra_scorers, defer_scorers=defer_scorers)
 
 
 def parse_budget(
@@ -98,6 +100,7 @@ def parse_budget(
     *,
     scorers: Iterable[str] | None = None,
     extra_scorers: Iterable[str] | None = None,
+    defer_scorers: bool = False,
 ) -> Budget:
     """Check a budget given as text; arguments as for ``load_budget``.
 
@@ -112,7 +115,7 @@ def parse_budget(
         raise BudgetError("nested too deeply to be a budget", slug="budget-syntax", file=display) from None
     source = Source(display, key_lines(text))
     budget = read_document(source, document)
-    if extra_scorers is not None or not budget.plugins.modules:
+    if not defer_scorers and (extra_scorers is not None or not budget.plugins.modules):
         base = KNOWN_SCORERS if scorers is None else tuple(scorers)
         _check_names(source, budget, {*base, *(extra_scorers or ())})
     return budget

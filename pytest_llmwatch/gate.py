@@ -7,7 +7,7 @@ family's share over its several tests. Facts compare, and spend none of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -20,10 +20,10 @@ from pytest_llmwatch.gate_flake import flake_rates
 from pytest_llmwatch.measure import figure as figure_of
 from pytest_llmwatch.measure import slice_of
 from pytest_llmwatch.measure_figure import Figure, not_measured
-from pytest_llmwatch.measure_slice import Slice
+from pytest_llmwatch.measure_slice import Slice, is_empty
 from pytest_llmwatch.model import Baseline, Run, Verdict, Waiver
 
-__all__ = ["Conclusion", "conclude", "flake_rates", "judge", "split_alpha"]
+__all__ = ["Conclusion", "alpha_by_family", "conclude", "flake_rates", "judge"]
 
 
 def judge(
@@ -56,11 +56,11 @@ def judge(
             nothing = Figure(None)
             decided[limit.rule] = judging.unsettled(limit, nothing, "infrastructure", f"is not measured: {down}")
             continue
-        if limit.scope is not None and part.empty and not _is_empty(run):
+        if limit.scope is not None and part.empty and not is_empty(run):
             because = f"matches nothing: no call of this run has {limit.scope.kind} {limit.scope.value}"
             decided[limit.rule] = judging.unsettled(limit, Figure(None), "no_match", because)
             continue
-        figure = not_measured("no call was captured") if _is_empty(run) else figure_of(limit, part, spent=spent)
+        figure = not_measured("no call was captured") if is_empty(run) else figure_of(limit, part, spent=spent)
         early = judging.preliminary(limit, figure)
         if early is not None:
             decided[limit.rule] = early
@@ -75,6 +75,17 @@ def judge(
     verdicts = (*(decided[x.rule] for x in budget.limits), *drifts)
     waivers = {w.rule: w for w in budget.waivers}
     return tuple(_waive(v, waivers.get(v.rule), today) for v in verdicts)
+
+
+def alpha_by_family(budget: Budget, verdicts: Sequence[Verdict] = ()) -> dict[str, float]:
+    """Return what each family of tests may spend of ``[gate] alpha``.
+
+    With ``verdicts``: of the tests that were made; without: of those that the budget asks for.
+    """
+    if verdicts:
+        return split_alpha(budget.gate.alpha, {v.family for v in verdicts if v.p_adjusted is not None})
+    asked = {x.family for x in budget.limits if x.kind == "test" and x.fail is not None}
+    return split_alpha(budget.gate.alpha, asked)
 
 
 def _tests(tests: list[tuple[Limit, Figure]], shares: Mapping[str, float]) -> dict[str, Verdict]:
@@ -93,10 +104,6 @@ def _tests(tests: list[tuple[Limit, Figure]], shares: Mapping[str, float]) -> di
         x.rule: judging.tested(x, f, found[x.rule], adjusted.get(x.rule), shares.get(x.family, judging.WARN_ALPHA))
         for x, f in tests
     }
-
-
-def _is_empty(run: Run) -> bool:
-    return not run.calls and not any(r.scores for r in run.results)
 
 
 def _infrastructure(run: Run) -> str | None:

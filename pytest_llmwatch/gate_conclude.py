@@ -10,6 +10,7 @@ from pytest_llmwatch.budget_types import Budget
 from pytest_llmwatch.format import plural
 from pytest_llmwatch.gate_alpha import split_alpha
 from pytest_llmwatch.gate_drift import is_drift
+from pytest_llmwatch.measure_slice import is_empty
 from pytest_llmwatch.model import Run, Verdict
 
 Overall = Literal["pass", "warn", "fail", "inconclusive", "error", "none"]
@@ -50,12 +51,13 @@ def conclude(
         tests_failed: Tests that failed for another reason than infrastructure: with one, the exit code is
             at least pytest's own 1, never 7.
     """
-    failed = [v for v in verdicts if v.verdict == "fail"]
-    opened = [v for v in verdicts if v.verdict == "inconclusive"]
-    if budget.gate.inconclusive == "fail":
-        failed += [v for v in opened if not _first_run(v) and not _blocks(v, budget)]
+    allow_empty = budget.gate.allow_empty
+    unmeasured = bool(verdicts) and (is_empty(run) or _nothing_measured(verdicts))
     blocked = [v for v in verdicts if _blocks(v, budget)]
-    unmeasured = _nothing_measured(verdicts) and not budget.gate.allow_empty
+    failed = [v for v in verdicts if v.verdict == "fail"]
+    if budget.gate.inconclusive == "fail" and not unmeasured:
+        failed += [v for v in verdicts if _fails_by_policy(v) and v not in blocked]
+    unmeasured = unmeasured and not allow_empty
     if failed:
         overall: Overall = "fail"
         code = FAILED
@@ -81,6 +83,12 @@ def _blocks(verdict: Verdict, budget: Budget) -> bool:
     if verdict.reason == "no_match":
         return not budget.gate.allow_empty
     return verdict.reason in ("unenforceable", "infrastructure")
+
+
+def _fails_by_policy(verdict: Verdict) -> bool:
+    if verdict.verdict != "inconclusive" or verdict.reason == "no_match":  # that is exit 7, or allowed
+        return False
+    return not _first_run(verdict)
 
 
 def _first_run(verdict: Verdict) -> bool:

@@ -75,10 +75,10 @@ def preliminary(limit: Limit, figure: Figure) -> Verdict | None:
     if figure.reason == "unenforceable":
         known = figure.known
         if known is not None and limit.fail is not None and known > limit.fail and math.isfinite(known):
-            broken = replace(figure, value=known, reason=None)
+            broken = replace(figure, value=known, reason=None, why="")
             because = f"{text.broken(limit, broken)}, though {figure.why}"
             return verdict(limit, broken, "fail", because, tier="fail")
-        so_far = f"; the rest comes to {text.value(known, limit)}" if known is not None else ""
+        so_far = f"; what is known comes to {text.value(known, limit)}" if known is not None else ""
         return unsettled(limit, figure, "unenforceable", f"is unenforceable: {figure.why}{so_far}")
     if figure.value is None or (figure.n == 0 and limit.table != "cost"):
         return unsettled(limit, figure, "not_measured", f"is not measured: {figure.why or 'no data'}")

@@ -16,6 +16,8 @@ def value(x: float | None, limit: Limit, against: float | None = None) -> str:
     """Return ``x`` in the rule's unit; shares of errors as percentages."""
     if is_share(limit):
         return fmt.percent(x, against=against)
+    if _is_factor(limit):
+        return f"{fmt.value(x, limit.unit, against)} × the budget's rate"
     return fmt.value(x, limit.unit, against)
 
 
@@ -25,7 +27,11 @@ def bound(x: float | None, limit: Limit) -> str:
         return fmt.UNKNOWN
     if is_share(limit):
         return f"{x * 100:.12g} %"
-    return fmt.value(x, limit.unit, x)
+    return f"{x:g} ×" if _is_factor(limit) else fmt.value(x, limit.unit, x)
+
+
+def _is_factor(limit: Limit) -> bool:
+    return limit.table == "cost" and limit.key == "rate"
 
 
 def percent(x: float, against: float | None = None) -> str:

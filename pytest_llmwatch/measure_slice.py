@@ -89,6 +89,11 @@ def slice_of(run: Run, scope: Scope | None = None) -> Slice:
     )
 
 
+def is_empty(run: Run) -> bool:
+    """Whether nothing was captured: no call, and no score of an answer that a test brought itself."""
+    return not run.calls and not any(r.scores for r in run.results)
+
+
 def matches(scope: Scope, call: Call, result: CaseResult | None = None) -> bool:
     """Whether a call (of an execution) belongs to a scope; ``*`` in its value matches anything."""
     if scope.kind == "tag":
