@@ -50,7 +50,7 @@ lint: dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: dev
+bench: core
 	@$(BIN)/python bench/startup/run.py $(BENCH_ARGS)
 
 clean:

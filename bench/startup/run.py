@@ -2,8 +2,9 @@
 
 Each round runs every variant once, in random order, so that a change of the machine's load meets all alike. What
 counts is the median, and the median of the ratios within a round. Two settings: bytecode cached, and
-``PYTHONDONTWRITEBYTECODE=1`` as most CI images have it: there pip compiled the packages, but pytest finds no rewritten
-module and keeps none, so it rewrites each plugin's modules again on every run.
+``PYTHONDONTWRITEBYTECODE=1`` as most CI images have it: there pip compiled the packages, but pytest finds no
+rewritten module and keeps none, so it rewrites each plugin's modules again on every run. The ratio is given for
+the time on the clock and for the processor time, which a loaded machine disturbs less.
 
     python bench/startup/run.py [--rounds 15] [--peer langsmith] [--json out.json]
 """
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -96,10 +98,13 @@ def plugin_of(peer: str, python: str) -> str:
 
 
 def measure(variants: list[Variant], project: Path, extra: dict[str, str], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each run, by variant, round by round; one round before is thrown away."""
+    """Return the seconds of each run, by variant, round by round; one round before is thrown away.
+
+    Processor seconds stand under the variant's name with ``" cpu"`` behind it.
+    """
     hidden = ("PYTEST_", "COV_", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
     env = {k: v for k, v in os.environ.items() if not k.startswith(hidden)} | extra
-    seconds: dict[str, list[float]] = {variant.name: [] for variant in variants}
+    seconds: dict[str, list[float]] = {v.name + kind: [] for v in variants for kind in ("", " cpu")}
     stale: list[Path] = []
     for round_ in range(rounds + 1):
         for variant in random.sample(variants, len(variants)):
@@ -108,14 +113,21 @@ def measure(variants: list[Variant], project: Path, extra: dict[str, str], round
                 for cache in stale:
                     cache.unlink(missing_ok=True)
             command = [variant.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *variant.args]
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), processor()
             done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
-            taken = time.perf_counter() - start
+            taken, used = time.perf_counter() - start, processor() - cpu
             if done.returncode != 0:
                 raise SystemExit(f"{variant.name}: exit {done.returncode}\n{done.stdout}{done.stderr}")
             if round_ > 0:
                 seconds[variant.name].append(taken)
+                seconds[f"{variant.name} cpu"].append(used)
     return seconds
+
+
+def processor() -> float:
+    """Return the processor seconds, user and system, of all finished child processes."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def caches(variants: list[Variant]) -> list[Path]:
@@ -128,14 +140,18 @@ def caches(variants: list[Variant]) -> list[Path]:
 def show(setting: str, seconds: dict[str, list[float]], rounds: int) -> None:
     """Print medians, spread and the ratio to the same environment without the plugin."""
     print(f"\n{setting}, {rounds} rounds")
-    print(f"  {'':22} {'median s':>9} {'quartiles':>15} {'ratio':>7}")
-    names = list(seconds)
+    print(f"  {'':22} {'median s':>9} {'quartiles':>15} {'ratio':>7} {'cpu ratio':>10}")
+    names = [name for name in seconds if not name.endswith(" cpu")]
     for bare, name in zip(names[::2], names[1::2], strict=True):
         for each in (bare, name):
             low, middle, high = statistics.quantiles(seconds[each], n=4)
-            pairs = [a / b for a, b in zip(seconds[each], seconds[bare], strict=True)]
-            ratio = "1" if each == bare else f"{statistics.median(pairs):.3f}"
-            print(f"  {each:22} {middle:9.3f} {low:7.3f}-{high:7.3f} {ratio:>7}")
+            clock, cpu = (ratio(seconds[each + kind], seconds[bare + kind]) for kind in ("", " cpu"))
+            print(f"  {each:22} {middle:9.3f} {low:7.3f}-{high:7.3f} {clock:7.3f} {cpu:10.3f}")
+
+
+def ratio(these: list[float], those: list[float]) -> float:
+    """Return the median of the ratios within a round."""
+    return statistics.median(a / b for a, b in zip(these, those, strict=True))
 
 
 if __name__ == "__main__":
