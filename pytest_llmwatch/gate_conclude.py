@@ -85,6 +85,13 @@ def _blocks(verdict: Verdict, budget: Budget) -> bool:
     return verdict.reason in ("unenforceable", "infrastructure")
 
 
+def fails(verdict: Verdict, budget: Budget) -> bool:
+    """Whether this rule alone turns the build red: broken, or undecided where the policy is ``fail``."""
+    if verdict.verdict == "fail":
+        return True
+    return budget.gate.inconclusive == "fail" and _fails_by_policy(verdict) and not _blocks(verdict, budget)
+
+
 def _fails_by_policy(verdict: Verdict) -> bool:
     if verdict.verdict != "inconclusive" or verdict.reason == "no_match":  # that is exit 7, or allowed
         return False

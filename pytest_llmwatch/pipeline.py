@@ -11,7 +11,6 @@ import os
 import platform
 import secrets
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,7 +205,9 @@ def assemble(
         time=started,
         duration=round(duration, 3),
         calls=tuple(
-            sorted(unique.values(), key=lambda c: (c.nodeid or "", c.repeat, c.attempt, c.index, c.time or "", c.id))
+            sorted(
+                unique.values(), key=lambda c: (c.nodeid or "", c.repeat, c.attempt, c.index, c.time or "", c.id)
+            )
         ),
         results=tuple(sorted(results, key=lambda r: (r.nodeid, r.repeat, r.attempt))),
         problems=tuple(sorted(problems, key=lambda p: (p.kind, p.nodeid or "", p.message))),
@@ -216,7 +217,7 @@ def assemble(
     )
 
 
-def environment(root: Path, extra: Mapping[str, Any] = {}) -> dict[str, Any]:  # noqa: B006
+def environment(root: Path, extra: Mapping[str, Any] = {}) -> dict[str, Any]:
     """Return what a reader needs to know about where the run was made."""
     from importlib.metadata import PackageNotFoundError, version
 
@@ -240,7 +241,12 @@ def environment(root: Path, extra: Mapping[str, Any] = {}) -> dict[str, Any]:  #
 def _git(root: Path, *args: str) -> str | None:
     try:
         done = subprocess.run(  # noqa: S603
-            ["git", *args], cwd=root, capture_output=True, text=True, timeout=5, check=False  # noqa: S607
+            ["git", *args],  # noqa: S607
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -273,7 +279,7 @@ def judge(run: Run, budget: Budget, *, spent: Mapping[str, float] | None = None,
         aggregates=aggregates,
         notes=end.notes,
         budget=budget.path,
-        alpha_by_family=gate.alpha_by_family(budget),
+        alpha_by_family=end.alpha_by_family,
     )
 
 
@@ -328,7 +334,8 @@ def store_folder(url: str, root: Path) -> Path:
         from pytest_llmwatch.errors import UsageError
 
         raise UsageError(
-            f"store {url.split('://')[0]}:// is not supported by this version; name a folder", slug="store-url"
+            f"store {url.partition('://')[0]}:// is not supported by this version; name a folder",
+            slug="store-url",
         )
     return (root / url).resolve()
 
@@ -351,6 +358,48 @@ def spent_from_store(url: str | None, root: Path, now: datetime.datetime | None 
     return out
 
 
-def python_version_ok() -> bool:
-    """Whether this interpreter is one we support."""
-    return sys.version_info >= (3, 11)
+def load_any(ref: str, store: Path, *, rename: Mapping[str, str] | None = None) -> tuple[Run, tuple[str, ...]]:
+    """Return the run that ``ref`` names (folder, run.json, store id, or a RECORDS file), and notes on it.
+
+    Raises:
+        RecordsError: It does not exist or cannot be read.
+    """
+    from pytest_llmwatch.store import files
+
+    path = Path(ref)
+    if path.is_file() and path.name != files.RUN:
+        from pytest_llmwatch.records import read_records, to_run
+
+        records = read_records(path, rename=rename, display=ref)
+        return to_run(records, run_id=path.name.split(".")[0], hash_user=_hash_user), records.notes
+    return files.load_run(files.resolve(ref, store), display=ref), ()
+
+
+def _hash_user(user: str) -> str:
+    from pytest_llmwatch.redact import hash_user
+
+    return hash_user(user)
+
+
+def stored_report(run: Run, ref: Path, store: Path) -> Report:
+    """Return the report of a stored run with the verdicts that it was stored with."""
+    from pytest_llmwatch import measure
+    from pytest_llmwatch.codec import decode
+    from pytest_llmwatch.model import Verdict
+    from pytest_llmwatch.store import files
+
+    aggregates = measure.aggregates(run)
+    if ref.is_file() and ref.name != files.RUN:
+        return Report(run, "none", "no budget: measured, not judged", 0, aggregates=aggregates)
+    data = files.read_run_json(files.resolve(str(ref), store))
+    return Report(
+        run,
+        data.get("verdict", "none"),
+        str(data.get("sentence", "")),
+        int(data.get("exit_code", 0)),
+        verdicts=tuple(decode(Verdict, {k: v for k, v in d.items() if v is not None}) for d in data["verdicts"]),
+        aggregates=aggregates,
+        notes=tuple(data.get("notes", ())),
+        budget=data.get("budget"),
+        alpha_by_family=data.get("alpha_by_family") or {},
+    )

@@ -114,7 +114,11 @@ class GoldenItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Return file, line of the case, and title."""
         line = self.golden_case.case.line
-        return self.path.parent / "cases.jsonl", line - 1 if line else None, f"{self.golden_case.set.name}: {self.name}"
+        return (
+            self.path.parent / "cases.jsonl",
+            line - 1 if line else None,
+            f"{self.golden_case.set.name}: {self.name}",
+        )
 
 
 def parametrize_golden(metafunc: pytest.Metafunc, marker: pytest.Mark) -> None:
@@ -143,7 +147,9 @@ def _marker_arguments(marker: pytest.Mark) -> tuple[str, int | None]:
     name = marker.args[0] if marker.args else marker.kwargs.get("set")
     repeats = marker.kwargs.get("repeats")
     if unknown or not isinstance(name, str) or len(marker.args) > 1:
-        raise pytest.UsageError('llm_golden takes a set name and repeats=N: @pytest.mark.llm_golden("support", repeats=5)')
+        raise pytest.UsageError(
+            'llm_golden takes a set name and repeats=N: @pytest.mark.llm_golden("support", repeats=5)'
+        )
     if repeats is not None and (not isinstance(repeats, int) or repeats < 1):
         raise pytest.UsageError(f"llm_golden: repeats must be a whole number >= 1 (got {repeats!r})")
     return name, repeats
@@ -168,7 +174,7 @@ def find_set(config: pytest.Config, name: str) -> Path:
     raise GoldenError(f"no golden set {name!r} below {shown}; {hint}", slug="golden-unknown-set")
 
 
-def drop_duplicates(config: pytest.Config, items: list[pytest.Item]) -> None:
+def drop_duplicates(items: list[pytest.Item]) -> None:
     """Drop collected sets that a marked test runs as well: a set runs once."""
     marked = {
         item.callspec.params["llm_case"].set.folder  # type: ignore[attr-defined]
@@ -176,9 +182,7 @@ def drop_duplicates(config: pytest.Config, items: list[pytest.Item]) -> None:
         if isinstance(getattr(getattr(item, "callspec", None), "params", {}).get("llm_case"), GoldenCase)
     }
     if marked:
-        items[:] = [
-            i for i in items if not (isinstance(i, GoldenItem) and i.golden_case.set.folder in marked)
-        ]
+        items[:] = [i for i in items if not (isinstance(i, GoldenItem) and i.golden_case.set.folder in marked)]
 
 
 __all__ = ["GoldenFile", "GoldenItem", "UsageError", "collect_set", "drop_duplicates", "parametrize_golden"]

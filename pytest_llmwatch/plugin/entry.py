@@ -15,7 +15,10 @@ _SESSION: pytest.StashKey[Any] = pytest.StashKey()
 _ASKING = ("llm_budget", "llm_report", "llm_record", "llm_max_cost", "llm_store", "llm_variant")
 
 _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("--llm-budget", {"metavar": "FILE", "help": "gate the run against FILE (budget.toml); captures every LLM call"}),
+    (
+        "--llm-budget",
+        {"metavar": "FILE", "help": "gate the run against FILE (budget.toml); captures every LLM call"},
+    ),
     (
         "--llm-record",
         {
@@ -25,7 +28,10 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "rest; all: record again; off: live, no cassettes (default: once; none where CI is set)",
         },
     ),
-    ("--llm-report", {"metavar": "DIR", "help": "folder for report.html, run.json, ... (default: llmwatch-report)"}),
+    (
+        "--llm-report",
+        {"metavar": "DIR", "help": "folder for report.html, run.json, ... (default: llmwatch-report)"},
+    ),
     (
         "--llm-gate",
         {
@@ -40,7 +46,10 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--llm-concurrency", {"metavar": "N", "help": "live golden sets: calls in flight (default: 4)"}),
     ("--llm-rpm", {"metavar": "N", "help": "live calls a minute at most (default: no limit)"}),
     ("--llm-store", {"metavar": "URL", "help": "where runs are kept: a folder (default: not kept)"}),
-    ("--llm-variant", {"metavar": "NAME", "help": "run golden sets with the prompt variant NAME of their set.yaml"}),
+    (
+        "--llm-variant",
+        {"metavar": "NAME", "help": "run golden sets with the prompt variant NAME of their set.yaml"},
+    ),
 )
 _INI = {
     "llm_budget": "as --llm-budget",

@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from pytest_llmwatch.capture.client import LlmCall
 
 
-def test_run(request: pytest.FixtureRequest, session: LlmSession) -> TestRun:
+def test_run(request: pytest.FixtureRequest) -> TestRun:
     """Return the running test's record; starts watching where the run was not asked to watch everything."""
     item = request.node
-    run = item.stash.get(KEY, None)
-    if run is None:
-        hooks = request.config.pluginmanager.get_plugin("llmwatch-run")
-        run = hooks.open(item)
-        request.addfinalizer(lambda: hooks.close(item))
-    return run
+    run: TestRun | None = item.stash.get(KEY, None)
+    if run is not None:
+        return run
+    hooks: Any = request.config.pluginmanager.get_plugin("llmwatch-run")
+    opened: TestRun = hooks.open(item)
+    request.addfinalizer(lambda: hooks.close(item))
+    return opened
 
 
 test_run.__test__ = False  # type: ignore[attr-defined]
@@ -115,16 +116,16 @@ def ask_now(test: TestRun, case: GoldenCase) -> Any:
     return stream.reply
 
 
-def llm_call(request: pytest.FixtureRequest, session: LlmSession) -> CallFixture:
+def llm_call(request: pytest.FixtureRequest, _: LlmSession) -> CallFixture:
     """Return the fixture's value."""
-    return make_call(test_run(request, session))
+    return make_call(test_run(request))
 
 
 def llm_client(request: pytest.FixtureRequest, session: LlmSession) -> Iterator[Any]:
     """Yield a monitored client, closed when the test ends."""
     from pytest_llmwatch.capture.client import open_client
 
-    test_run(request, session)
+    test_run(request)
     client = open_client(session.capture, session.client)
     yield client
     client.close()
@@ -134,11 +135,11 @@ def async_llm_client(request: pytest.FixtureRequest, session: LlmSession) -> Any
     """Return a monitored asynchronous client; it is closed with its event loop."""
     from pytest_llmwatch.capture.client import open_async_client
 
-    test_run(request, session)
+    test_run(request)
     return open_async_client(session.capture, session.client)
 
 
-def llm_case(request: pytest.FixtureRequest, session: LlmSession) -> GoldenCase:
+def llm_case(request: pytest.FixtureRequest, _: LlmSession) -> GoldenCase:
     """Return the golden case of a parametrised test.
 
     Raises:
@@ -149,5 +150,5 @@ def llm_case(request: pytest.FixtureRequest, session: LlmSession) -> GoldenCase:
         raise pytest.UsageError(
             'llm_case needs a golden set: mark the test with @pytest.mark.llm_golden("name of the set")'
         )
-    test_run(request, session)
+    test_run(request)
     return case

@@ -50,9 +50,7 @@ class GoldenCase:
     def score(self, answer: Any) -> tuple[Score, ...]:
         """Score ``answer`` (a Reply, text, or what ``target`` returned) by the set's scorers."""
         output = as_output(answer)
-        scores = self._session.score(
-            output, self.case, self.set.scorers or None, dict(self.set.weights) or None
-        )
+        scores = self._session.score(output, self.case, self.set.scorers or None, dict(self.set.weights) or None)
         if self.test is not None:
             self.test.take_scores(output, scores)
         return scores
@@ -71,7 +69,7 @@ class GoldenCase:
 
 
 def as_output(answer: Any) -> Output:
-    """Return what is scored of a Reply, a string, a mapping with ``output``/``text``, or an object with ``text``."""
+    """Return what is scored of a Reply, text, a mapping with ``output``, or an object with ``text``."""
     if isinstance(answer, Output):
         return answer
     if isinstance(answer, str):
@@ -93,7 +91,9 @@ def as_output(answer: Any) -> Output:
     )
 
 
-def explain(case: Case | None, output: Output, scores: tuple[Score, ...], broken: list[Score] | None = None) -> str:
+def explain(
+    case: Case | None, output: Output, scores: tuple[Score, ...], broken: list[Score] | None = None
+) -> str:
     """Return the text of a failure: what broke, the case, the output, each score with its evidence."""
     lines = []
     for score in broken or ():

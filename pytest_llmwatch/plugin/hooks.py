@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,8 @@ class RunHooks:
             "golden_named": named_paths(self.session.config),
         }
 
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        drop_duplicates(config, items)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        drop_duplicates(items)
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         self.session.deselected += len(items)
@@ -178,7 +179,7 @@ class RunHooks:
         self._judge(session)
         if state.settings.gate != "on" or state.report.verdict == "none":
             return
-        state.rule_reports = rules.reports_of(state.report, state.settings.budget_display or "budget.toml")
+        state.rule_reports = rules.reports_of(state.report, state.budget)
         rules.publish(session.config, state.rule_reports)
         session.testsfailed += sum(1 for r in state.rule_reports if r.failed)
 
@@ -191,7 +192,8 @@ class RunHooks:
             budget = empty_budget()
         url = state.settings.store or budget.store.url
         spent = pipeline.spent_from_store(url, state.settings.rootdir)
-        state.report = pipeline.judge(state.finish(), budget, spent=spent, tests_failed=session.testsfailed)
+        own = session.testsfailed - len(state.infrastructure_failures)
+        state.report = pipeline.judge(state.finish(), budget, spent=spent, tests_failed=own)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
@@ -204,10 +206,12 @@ class RunHooks:
         if state.report is None:
             state.stopped = state.stopped or _why(int(exitstatus))
             self._judge(session)
-        if state.asked and (state.calls or state.results or state.settings.budget):
+        code = self._exit_code(session, int(exitstatus))
+        state.report = dataclasses.replace(state.report, exit_code=code)
+        if state.asked:
             self._write()
         state.clear_spool()
-        session.exitstatus = self._exit_code(session, int(exitstatus))
+        session.exitstatus = code
 
     def _write(self) -> None:
         state = self.session
@@ -230,7 +234,8 @@ class RunHooks:
             return exitstatus
         if failed_rules:
             return custom if custom is not None else int(pytest.ExitCode.TESTS_FAILED)
-        if state.infrastructure_failures or state.report.exit_code == GATE_EXIT:
+        not_run = any(r.outcome == "not_run" for r in state.results)
+        if state.infrastructure_failures or not_run or state.report.exit_code == GATE_EXIT:
             return custom if custom is not None else GATE_EXIT
         return state.report.exit_code if exitstatus == pytest.ExitCode.OK else exitstatus
 

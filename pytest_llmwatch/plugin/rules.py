@@ -6,25 +6,36 @@ from typing import Any
 
 import pytest
 
+from pytest_llmwatch.budget import Budget
+from pytest_llmwatch.gate_conclude import fails
 from pytest_llmwatch.model import Report, Verdict
 
 # plugins that would print progress for a rule, or remember it as a failing test to run first
-_NOT_FOR = ("terminalreporter", "lfplugin", "nfplugin", "stepwiseplugin", "session", "llmwatch-run", "llmwatch-late")
+_NOT_FOR = (
+    "terminalreporter",
+    "lfplugin",
+    "nfplugin",
+    "stepwiseplugin",
+    "session",
+    "llmwatch-run",
+    "llmwatch-late",
+)
 
 
-def reports_of(report: Report, budget_display: str) -> list[pytest.TestReport]:
+def reports_of(report: Report, budget: Budget) -> list[pytest.TestReport]:
     """Return one call-phase test report per rule, in order; a rule that failed is a failed test."""
-    return [_report(v, budget_display) for v in report.verdicts]
+    display = budget.path or "budget.toml"
+    return [_report(v, display, fails(v, budget)) for v in report.verdicts]
 
 
-def _report(verdict: Verdict, display: str) -> pytest.TestReport:
+def _report(verdict: Verdict, display: str, failed: bool) -> pytest.TestReport:
     nodeid = f"{display}::{verdict.rule}"
-    failed = verdict.verdict == "fail"
-    skipped = verdict.verdict == "inconclusive"
+    skipped = verdict.verdict == "inconclusive" and not failed
     line = (verdict.line or 1) - 1
     longrepr: Any = None
     if failed:
-        longrepr = verdict.because
+        policy = "inconclusive, which [gate] fails: " if verdict.verdict == "inconclusive" else ""
+        longrepr = policy + verdict.because
     elif skipped:
         longrepr = (display, line + 1, f"Skipped: inconclusive: {verdict.because}")
     properties = [

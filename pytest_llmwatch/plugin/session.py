@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from pytest_llmwatch.plugin.live import Ahead
     from pytest_llmwatch.plugin.testrun import TestRun
 
-LABELS = ("feature", "team", "user", "tenant", "environment", "session", "prompt_version", "prompt_name", "stage")
-
 
 def open_session(config: pytest.Config) -> LlmSession:
     """Read settings and budget, start capture, register the run's hooks.
@@ -88,8 +86,10 @@ class LlmSession:
     @property
     def distributes(self) -> bool:
         """Whether this process is a controller that runs no test itself."""
-        return not self.is_worker and bool(getattr(self.config.option, "tx", None)) and (
-            getattr(self.config.option, "dist", "no") != "no"
+        return (
+            not self.is_worker
+            and bool(getattr(self.config.option, "tx", None))
+            and (getattr(self.config.option, "dist", "no") != "no")
         )
 
     # -- capture
@@ -159,7 +159,7 @@ class LlmSession:
             case=where.pop("case", None),
             repeat=repeat,
             attempt=attempt,
-            labels={k: v for k, v in labels.items() if k in LABELS},
+            labels=labels,
             markers=markers,
             cassette=handle,
         )

@@ -25,7 +25,9 @@ class TestRun:
 
     __test__ = False
 
-    def __init__(self, session: LlmSession, item: pytest.Item, watch: Watch, golden_case: GoldenCase | None) -> None:
+    def __init__(
+        self, session: LlmSession, item: pytest.Item, watch: Watch, golden_case: GoldenCase | None
+    ) -> None:
         self.session = session
         self.item = item
         self.watch = watch
@@ -72,7 +74,10 @@ class TestRun:
             last = answered[-1]
             self.golden_case.score(
                 Output(
-                    last.output or "", tool_calls=last.tool_calls, finish_reason=last.finish_reason, call_id=last.id
+                    last.output or "",
+                    tool_calls=last.tool_calls,
+                    finish_reason=last.finish_reason,
+                    call_id=last.id,
                 )
             )
 
@@ -97,7 +102,13 @@ class TestRun:
         """Take in what a phase's report says; our own errors become one line instead of a traceback."""
         self._duration += report.duration
         own = _own_error(error) or (self.watch.errors[0] if self.watch.errors else None)
-        if report.failed:
+        if report.failed and isinstance(own, SpendLimitReached):
+            # money ran out: the test says nothing about quality, it was not run
+            report.outcome = "skipped"
+            report.longrepr = (str(self.item.path), 0, f"Skipped: {own.one_line()}")
+            self.watch.errors.clear()
+            self._outcome, self._reason = "not_run", own.one_line()
+        elif report.failed:
             self._outcome = "failed" if report.when == "call" else "error"
             self._reason = first_line(report)
             if own is not None:
@@ -111,7 +122,7 @@ class TestRun:
             elif report.when == "call":
                 self._add_section(report)
         elif report.skipped:
-            self._outcome = "not_run" if isinstance(_own_error(error), SpendLimitReached) else "skipped"
+            self._outcome = "skipped"
             self._reason = first_line(report)
 
     def _add_section(self, report: pytest.TestReport) -> None:
