@@ -20,7 +20,7 @@ CASES = [
     (L + 'p95 = "2 sek"', '2: latency.p95 must be a duration > 0 (got "2 sek"); units are', "budget-type"),
     (L + 'p95 = "fast"', "write seconds, or", "budget-type"),
     (L + "p95 = [1]", "2: latency.p95 must be a duration > 0 (got [1])", "budget-type"),
-    (L + "p95 = { wran = 1 }", "latency.p95.wran is not a known part of a limit; did you mean warn?", "budget-key"),
+    (L + "p95 = { wran = 1 }", "p95.wran is not a known part of a limit; did you mean warn?", "budget-key"),
     (L + "p95 = {}", "2: latency.p95 needs warn or fail, or both", "budget-missing-key"),
     (L + "p95 = { warn = 2, fail = 1 }", "warn must be below fail (got warn = 2, fail", "budget-contradiction"),
     (L + "p95 = { warn = 1, fail = 1 }", "it could never warn", "budget-contradiction"),
