@@ -22,8 +22,9 @@ _ICONS = {"broken": "❌", "blind": "❓", "warn": "⚠️", "undecided": "➖",
 _WORDS = {"pass": "✅ PASS", "warn": "⚠️ WARN", "fail": "❌ FAIL", "inconclusive": "➖ INCONCLUSIVE",
           "error": "❓ NOT JUDGED", "none": "NO BUDGET"}  # fmt: skip
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
-_LEADING = re.compile(r"^([#+=>-]|\d+(?=[.)]))")
-_JOINER = "\u2060"  # invisible; mentions, references and links are found in rendered text, entities do not stop them
+_LEADING = re.compile(r"^([#+=>-]|\d+(?=[.)](?:\s|$)))")
+# invisible; mentions, references and links are found in rendered text, so entities would not stop them
+_JOINER = "\u2060"
 _LINKED = re.compile(r"(@|#(?=\d)|GH(?=-\d)|:(?=//)|www(?=\.)|(?:mailto|xmpp)(?=:))", re.IGNORECASE)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pytest_llmwatch import format as fmt
-from pytest_llmwatch.model import Layer, Report, Verdict
+from pytest_llmwatch.model import CaptureMode, Layer, Report, Verdict
 
 State = Literal["broken", "blind", "warn", "undecided", "waived", "holds"]
 
@@ -35,7 +35,7 @@ WORDS: dict[State, str] = {
 }
 _ORDER: tuple[State, ...] = ("broken", "blind", "warn", "undecided", "waived", "holds")
 _BLIND = {"unenforceable", "no_match", "infrastructure", "not_measured"}
-_MODES = ("replayed", "recorded", "live")
+_MODES: tuple[CaptureMode, ...] = ("replayed", "recorded", "live")
 _RELATIVE = {"s", "usd", "tokens", "per_minute"}
 
 

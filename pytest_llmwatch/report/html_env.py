@@ -1,0 +1,72 @@
+"""The Jinja2 environment of the HTML report: everything is escaped, and control characters are made visible."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup, escape
+
+from pytest_llmwatch import format as fmt
+from pytest_llmwatch.report.cases import Cell
+from pytest_llmwatch.report.text import CONTROL, control_name, one_line
+
+if TYPE_CHECKING:
+    import jinja2
+
+
+def visible(text: object) -> Markup:
+    """Return ``text`` escaped, with control, bidirectional and invisible characters shown as their code."""
+    # none of these characters means anything in HTML, so they can be replaced after escaping
+    safe = str(escape(str(text).replace("\r\n", "\n")))
+    return Markup(CONTROL.sub(_control, safe))  # noqa: S704 - escaped above, and _control makes plain markup
+
+
+def _control(match: re.Match[str]) -> str:
+    code = f"U+{ord(match[0]):04X}"
+    return f'<span class="ctl" title="{code} {control_name(match[0])}">{code}</span>'
+
+
+def plain(text: object) -> str:
+    """Return ``text`` for an attribute: one line without control characters (still to be escaped)."""
+    return CONTROL.sub("", str(text)).replace("\n", " ")
+
+
+def short(text: object, limit: int) -> str:
+    """Return ``text`` on one line, visible, cut to ``limit`` characters (still to be escaped)."""
+    return one_line(str(text), limit)
+
+
+def slug(rule: str) -> str:
+    """Return a fragment for a rule: ``rule-scope-feature-rag-latency-p95``."""
+    return "rule-" + re.sub(r"[^A-Za-z0-9]+", "-", rule).strip("-")
+
+
+def tone(cell: Cell | None) -> int:
+    """Return how strongly a cell stands out: 0 good to 3 bad."""
+    if cell is None or cell.mean is None:
+        return 0
+    return 3 if cell.mean < 0.4 else 2 if cell.mean < 0.65 else 1 if cell.mean < 0.85 else 0
+
+
+def label(text: str) -> str:
+    """Return a score's label in words."""
+    return {"not_assessable": "n/a", "error": "scorer error"}.get(text, text.replace("_", " "))
+
+
+def environment() -> jinja2.Environment:
+    """Return the environment that renders ``templates/``: strict about names, always escaping."""
+    import jinja2
+
+    env = jinja2.Environment(
+        loader=jinja2.PackageLoader("pytest_llmwatch", "report/templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {
+        "vis": visible, "plain": plain, "short": short, "slug": slug, "tone": tone, "label": label,
+        "value": fmt.value, "percent": fmt.percent,
+    }  # fmt: skip
+    return env

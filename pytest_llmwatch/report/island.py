@@ -1,0 +1,188 @@
+"""Every call of a run as compressed columns, and the bodies of some, for the page's script.
+
+An island is JSON, gzipped with a fixed time stamp and base64-coded: no ``<`` can occur in it, equal runs give
+equal bytes, and 50,000 calls take little more than a megabyte.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pytest_llmwatch.model import JSON, Call, CaseResult, Report
+from pytest_llmwatch.report import bodies
+from pytest_llmwatch.report.cases import Index, Worst
+
+_SHORT_IDS_FROM = 3000
+_MAX_SCORERS = 8
+_CHUNK = 48
+_TEXT = 20_000
+_SAMPLE = 40
+
+
+def pack(value: JSON) -> str:
+    """Return ``value`` as base64 of gzipped JSON."""
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(gzip.compress(text.encode("ascii"), 9, mtime=0)).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """Packed chunks of bodies. ``places`` maps a row to (chunk, position); ``left_out`` counts calls without."""
+
+    chunks: tuple[str, ...]
+    places: dict[int, tuple[int, int]]
+    left_out: int
+
+
+def columns(report: Report, index: Index, places: dict[int, tuple[int, int]], names: Sequence[str]) -> JSON:
+    """Return the columns of the table, one entry per call in run order."""
+    calls = report.run.calls
+    results = [index.results.get(c.id) for c in calls]
+    start = min((t for c in calls if (t := _ms(c.time)) is not None), default=0)
+    starts = [None if (t := _ms(c.time)) is None else t - start for c in calls]
+    return {
+        "n": len(calls),
+        "start": start,
+        "id": short_ids([c.id for c in calls]),
+        "dict": {
+            "status": _coded(c.status for c in calls),
+            "outcome": _coded(r.outcome if r else None for r in results),
+            "model": _coded(c.response_model or c.model for c in calls),
+            "feature": _coded(c.feature for c in calls),
+            "team": _coded(c.team for c in calls),
+            "prompt": _coded(c.prompt_version for c in calls),
+            "set": _coded(c.set for c in calls),
+            "case": _coded(c.case for c in calls),
+            "node": _coded(_node(c) for c in calls),
+            "mode": _coded(c.capture_mode for c in calls),
+            "error": _coded(c.error_type for c in calls),
+        },
+        "num": {
+            "repeat": [c.repeat for c in calls],
+            "attempt": [c.attempt for c in calls],
+            "retries": [c.retries for c in calls],
+            "latency": [_short(c.latency, 4) for c in calls],
+            "ttft": [_short(c.ttft, 3) for c in calls],
+            "input": [c.usage.input_tokens for c in calls],
+            "output": [c.usage.output_tokens for c in calls],
+            "cached": [c.usage.cached_tokens or 0 for c in calls],
+            "usd": [_short(c.cost.usd, 4) for c in calls],
+        },
+        "time": _deltas(starts),
+        "scorers": list(names[:_MAX_SCORERS]),
+        "scores": [[_value(r, name) for r in results] for name in names[:_MAX_SCORERS]],
+        "bodies": {str(row): list(place) for row, place in sorted(places.items())},
+    }
+
+
+def select(report: Report, index: Index, worst: Iterable[str], budget: int, *, everything: bool = False) -> Bodies:
+    """Pack the bodies of the worst and failed calls and of a sample, until ``budget`` bytes are used.
+
+    Args:
+        report: The run.
+        index: Its calls by id.
+        worst: Ids of the calls that rules name, worst first.
+        budget: Most bytes of packed text.
+        everything: Go on with all other calls while the budget lasts.
+    """
+    calls = report.run.calls
+    rows = {c.id: i for i, c in enumerate(calls)}
+    wanted = [rows[i] for i in worst if i in rows]
+    wanted += [i for i, c in enumerate(calls) if c.failed or _not_passed(index.results.get(c.id))]
+    step = max(1, len(calls) // _SAMPLE)
+    wanted += range(0, len(calls), step)
+    if everything:
+        wanted += range(len(calls))
+    order = list(dict.fromkeys(wanted))
+    chunks: list[str] = []
+    places: dict[int, tuple[int, int]] = {}
+    used = 0
+    for at in range(0, len(order), _CHUNK):
+        part = order[at : at + _CHUNK]
+        packed = pack([_body(calls[row], index) for row in part])
+        if used + len(packed) > budget:
+            break
+        places |= {row: (len(chunks), position) for position, row in enumerate(part)}
+        chunks.append(packed)
+        used += len(packed)
+    return Bodies(tuple(chunks), places, len(calls) - len(places))
+
+
+def _body(call: Call, index: Index) -> JSON:
+    case = Worst(call, index.results.get(call.id), None)
+    return {**bodies.body(case, _TEXT), "id": call.id, "facts": bodies.facts(call)}
+
+
+def _not_passed(result: CaseResult | None) -> bool:
+    return result is not None and not result.passed
+
+
+def short_ids(ids: Sequence[str]) -> list[str]:
+    """Return ids, cut in long runs to the shortest length (at least 8) that keeps them distinct."""
+    if len(ids) < _SHORT_IDS_FROM:
+        return list(ids)
+    longest = max(map(len, ids))
+    for length in range(8, longest):
+        if len({i[:length] for i in ids}) == len(ids):
+            return [i[:length] for i in ids]
+    return list(ids)
+
+
+def _coded(values: Iterable[str | None]) -> JSON:
+    """Return [distinct values, index of each row's value or -1]."""
+    codes: dict[str, int] = {}
+    rows = [-1 if v is None else codes.setdefault(v, len(codes)) for v in values]
+    return [list(codes), rows]
+
+
+def _node(call: Call) -> str | None:
+    # thousands of node ids differ in case and repeat only, which have columns of their own
+    if call.nodeid is None:
+        return None
+    node = call.nodeid
+    if call.case:
+        node = node.replace(call.case, "\x01", 1)
+    for shape in ("[{}]", "-{}]", "-r{}]"):
+        end = shape.format(call.repeat)
+        if node.endswith(end):
+            return node[: -len(end)] + shape.format("\x02")
+    return node
+
+
+def _value(result: CaseResult | None, name: str) -> int | None:
+    score = result.score(name) if result else None
+    if score is None or score.value is None or not math.isfinite(score.value):
+        return None
+    # thousandths, cut rather than rounded: 0.9996 must not read as 1
+    return math.floor(score.value * 1000 + 1e-9)
+
+
+def _short(value: float | None, digits: int) -> float | None:
+    if value is None or not math.isfinite(value):
+        return None
+    short = float(f"{value:.{digits}g}")
+    return int(short) if short == int(short) else short
+
+
+def _deltas(values: Sequence[int | None]) -> list[int | None]:
+    out: list[int | None] = []
+    last = 0
+    for value in values:
+        out.append(None if value is None else value - last)
+        last = last if value is None else value
+    return out
+
+
+def _ms(time: str | None) -> int | None:
+    try:
+        return round(datetime.fromisoformat(time).timestamp() * 1000) if time else None
+    except ValueError:
+        return None
+
+

@@ -1,0 +1,106 @@
+// One call in full: facts, scores with their reasons, and its texts with the evidence marked.
+const chunks = new Map();
+function bodyOf(calls, row) {
+  const place = calls.data.bodies[row];
+  if (!place) return Promise.resolve(null);
+  if (!chunks.has(place[0])) chunks.set(place[0], unpack('bodies-' + place[0]));
+  return chunks.get(place[0]).then((chunk) => chunk[place[1]]);
+}
+
+function texts(text, evidence) {
+  const node = make('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': 'Text' });
+  if (text.b) node.append(make('span', { class: 'cut' }, number(text.b) + ' characters before this'));
+  for (const [piece, marks] of text.p) {
+    if (!marks) { show(node, piece); continue; }
+    const first = evidence[marks[0]];
+    const mark = show(make('mark', { class: first.class, title: (first.score + ': ' + first.kind).replace(CONTROL, '?') }), piece);
+    mark.append(make('sup', {}, marks.map((i) => i + 1).join(' ')));
+    node.append(mark);
+  }
+  if (text.a) node.append(make('span', { class: 'cut' }, number(text.a) + ' characters after this are not shown; calls.jsonl.gz has them'));
+  return node;
+}
+
+function scoreList(body) {
+  const list = make('ul', { class: 'scores' });
+  for (const score of body.scores) {
+    const why = make('span', { class: 'why' });
+    if (score.below) why.append(make('b', {}, '✗ under ' + score.limit + '. '));
+    show(why, score.why);
+    body.evidence.forEach((item, i) => {
+      if (item.score !== score.name) return;
+      const line = make('span', { class: 'ev' }, make('sup', {}, String(i + 1)), ' ');
+      show(line, item.kind + ': ');
+      line.append(show(make('q', {}), item.text));
+      if (item.note) show(line, ' (' + item.note + ')');
+      why.append(line);
+    });
+    const value = make('span', { class: 'num' }, score.value === null ? make('i', {}, score.label) : score.value);
+    list.append(make('li', { class: score.below ? 'below' : null }, show(make('span', { class: 'name' }), score.name), make('span', {}), value, why));
+  }
+  return list;
+}
+
+function factList(calls, row) {
+  const cached = calls.cached[row] ? ' (' + number(calls.cached[row]) + ' cached)' : '';
+  const pairs = [['latency', seconds(calls.latency[row])], ['first token', seconds(calls.ttft[row])],
+    ['tokens in', number(calls.input[row]) + cached], ['tokens out', number(calls.output[row])], ['cost', dollars(calls.usd[row])]];
+  return make('dl', { class: 'facts' }, ...pairs.map(([k, v]) => make('div', {}, make('dt', {}, k), make('dd', {}, v))));
+}
+
+function known(calls, row, extra) {
+  const start = calls.start[row];
+  const pairs = [['call', calls.id[row]], ['test', calls.node(row)], ['status', words(calls.text('status', row))],
+    ['test outcome', words(calls.text('outcome', row))], ['model', calls.text('model', row)], ['error type', calls.text('error', row)],
+    ['feature', calls.text('feature', row)], ['team', calls.text('team', row)], ['prompt version', calls.text('prompt', row)],
+    ['captured', calls.text('mode', row)], ['retries', calls.retries[row] || ''],
+    ['started', start === null ? '' : new Date(calls.data.start + start).toISOString()], ...extra];
+  const table = make('tbody', {});
+  for (const [key, value] of pairs) {
+    if (value !== '') table.append(make('tr', {}, make('th', { scope: 'row' }, key), show(make('td', {}), value)));
+  }
+  return make('table', { class: 'kv' }, table);
+}
+
+class Detail {
+  constructor(calls, step, close) {
+    Object.assign(this, { calls, close, host: by('detail'), row: -1, back: null });
+    const button = (text, label, act) => {
+      const node = make('button', { type: 'button', class: 'quiet', 'aria-label': label }, text);
+      node.addEventListener('click', act);
+      return node;
+    };
+    this.bar = make('div', { class: 'bar' }, button('↑', 'Previous call', () => step(-1)), button('↓', 'Next call', () => step(1)), button('Close', 'Close', close));
+  }
+  async show(row) {
+    const { calls, host } = this;
+    if (this.row < 0) this.back = document.activeElement;
+    this.row = row;
+    const title = show(make('h2', { id: 'detail-title', tabindex: '-1' }), calls.name(row));
+    const rest = make('div', {});
+    host.replaceChildren(this.bar, title, factList(calls, row), rest);
+    host.hidden = false;
+    host.scrollTop = 0;
+    title.focus({ preventScroll: true });
+    const body = await bodyOf(calls, row);
+    if (this.row !== row) return;
+    if (!body) {
+      rest.append(make('p', { class: 'note' }, 'The texts of this call are not kept on this page; calls.jsonl.gz has them.'), known(calls, row, []));
+      return;
+    }
+    const part = (heading, node) => rest.append(make('h3', {}, heading), node);
+    if (body.output) part('Output', texts(body.output, body.evidence));
+    if (body.scores.length) part('Scores', scoreList(body));
+    if (body.input) part('Input', texts(body.input, body.evidence));
+    if (body.reference) part('Reference', texts(body.reference, body.evidence));
+    if (body.context.length) part('Context', make('ol', { class: 'context' }, ...body.context.map((text) => make('li', {}, texts(text, body.evidence)))));
+    part('Facts', known(calls, row, body.facts));
+  }
+  hide() {
+    if (this.row < 0) return;
+    this.row = -1;
+    this.host.hidden = true;
+    this.host.replaceChildren();
+    if (this.back && this.back.isConnected) this.back.focus({ preventScroll: true });
+  }
+}
