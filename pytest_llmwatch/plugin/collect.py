@@ -11,53 +11,15 @@ import pytest
 from pytest_llmwatch.errors import GoldenError, LlmwatchError, UsageError
 from pytest_llmwatch.plugin.entry import activate
 from pytest_llmwatch.plugin.golden_run import GoldenCase, call_target, load_target
+from pytest_llmwatch.plugin.named import golden_roots
 from pytest_llmwatch.plugin.session import LlmSession, clean_usage_errors
 from pytest_llmwatch.plugin.testrun import KEY
 
 
-def collect_set(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Return a collector for ``set.yaml`` if this run may start its calls, else None."""
-    config = parent.config
-    if not _asked(config, file_path):
-        return None
-    activate(config)
+def collect_set(file_path: Path, parent: pytest.Collector) -> pytest.Collector:
+    """Return the collector of a ``set.yaml`` whose calls this run may start."""
+    activate(parent.config)
     return GoldenFile.from_parent(parent, path=file_path)
-
-
-def golden_roots(config: pytest.Config) -> tuple[Path, ...]:
-    """Return the folders that hold golden sets (ini ``llm_golden_paths``)."""
-    return tuple(config.getini("llm_golden_paths")) or (config.rootpath / "golden_sets",)
-
-
-def named_paths(config: pytest.Config) -> list[str]:
-    """Return the paths that the user gave on the command line, absolute; empty for a bare ``pytest``."""
-    if config.args_source is not config.ArgsSource.ARGS:
-        return []
-    out = []
-    for arg in config.args:
-        path = Path(str(arg).split("::")[0])
-        out.append(str((config.invocation_params.dir / path).resolve()))
-    return out
-
-
-def _asked(config: pytest.Config, file: Path) -> bool:
-    if config.getini("llm_golden_collect") and any(_below(file, root) for root in golden_roots(config)):
-        return True
-    worker = getattr(config, "workerinput", None)
-    shared = (worker or {}).get("llmwatch") or {}
-    named = shared.get("golden_named") if worker is not None else None
-    paths = [Path(p) for p in (named if named is not None else named_paths(config))]
-    for path in paths:
-        if path == file:
-            return True
-        for root in golden_roots(config):
-            if _below(file, root) and _below(path, root) and _below(file, path):
-                return True
-    return False
-
-
-def _below(path: Path, folder: Path) -> bool:
-    return path == folder or folder in path.parents
 
 
 class GoldenFile(pytest.File):

@@ -116,6 +116,10 @@ class _Late:
 def pytest_collect_file(file_path: Any, parent: pytest.Collector) -> pytest.Collector | None:
     if file_path.name != "set.yaml":
         return None
+    from pytest_llmwatch.plugin.named import asked
+
+    if not asked(parent.config, file_path):
+        return None
     from pytest_llmwatch.plugin.collect import collect_set
 
     return collect_set(file_path, parent)

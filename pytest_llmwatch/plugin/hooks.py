@@ -13,8 +13,9 @@ import pytest
 from pytest_llmwatch import pipeline
 from pytest_llmwatch.errors import LlmwatchError
 from pytest_llmwatch.plugin import rules
-from pytest_llmwatch.plugin.collect import GoldenItem, drop_duplicates, named_paths
+from pytest_llmwatch.plugin.collect import GoldenItem, drop_duplicates
 from pytest_llmwatch.plugin.golden_run import GoldenCase
+from pytest_llmwatch.plugin.named import named_paths
 from pytest_llmwatch.plugin.session import LlmSession
 from pytest_llmwatch.plugin.testrun import KEY, TestRun
 from pytest_llmwatch.plugin.wire import Parcel

@@ -73,6 +73,10 @@ class Project:
         self.folder.mkdir()
         (self.folder / "test_plain.py").write_text(tests, "utf-8")
         (self.folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n", "utf-8")
+        # a golden set that nobody named on the command line must not wake the plugin
+        golden = self.folder / "golden_sets" / "qa"
+        golden.mkdir(parents=True)
+        (golden / "set.yaml").write_text("prompt: '{{ input }}'\ncases: [{id: one, input: hello}]\n", "utf-8")
         self.site = folder / "site"
         self.site.mkdir()
         (self.site / "sitecustomize.py").write_text(SITECUSTOMIZE, "utf-8")
@@ -137,7 +141,7 @@ def test_alone_it_adds_at_most_four_modules(project: Project) -> None:
     assert loaded.code == without.code == 1
 
 
-@pytest.mark.parametrize("args", [(), ("--collect-only",), ("-k", "nothing_has_this_name")])
+@pytest.mark.parametrize("args", [(), ("--collect-only",), (".", "-k", "nothing_has_this_name")])
 def test_as_installed_it_adds_at_most_four_modules(project: Project, args: tuple[str, ...]) -> None:
     without = project.run("-q", "-p", "no:llmwatch", *args)
     loaded = project.run("-q", *args)

@@ -32,6 +32,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("incidents*",),
     ("report", "export", "alerts"),
     ("pipeline*",),
+    ("scaffold", "doctor"),
     ("plugin", "cli*"),
 )
 PLANNED: frozenset[str] = frozenset({"alerts", "incidents"})
