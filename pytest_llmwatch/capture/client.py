@@ -1,0 +1,82 @@
+"""Monitored OpenAI clients: the only importer of openai's public names."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from pytest_llmwatch.capture.session import NO_KEY, CaptureSession
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """Where and how monitored clients call. None = from ``OPENAI_BASE_URL``, ``OPENAI_API_KEY``, or the default.
+
+    ``timeout`` is in seconds, per attempt; ``api`` is what `LlmCall` uses unless told otherwise.
+    """
+
+    model: str | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    api: Literal["responses", "chat"] = "responses"
+    prompt_version: str | None = None
+    timeout: float | None = None
+    max_retries: int = 2
+
+    def resolved(self) -> ClientSettings:
+        """Return the settings with base URL and key filled in from the environment."""
+        return replace(
+            self,
+            base_url=self.base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL,
+            # the transport refuses this key where a real one is needed, so a replay needs none
+            api_key=self.api_key or os.environ.get("OPENAI_API_KEY") or NO_KEY,
+        )
+
+
+def open_client(session: CaptureSession, settings: ClientSettings) -> OpenAI:
+    """Return an OpenAI client whose calls are captured; closed when the session stops.
+
+    One client is shared by all that ask for the same settings: making one costs tens of milliseconds.
+    """
+    import openai
+
+    resolved = settings.resolved()
+    assert resolved.base_url is not None
+    key = ("openai", resolved.base_url, resolved.api_key, resolved.timeout, resolved.max_retries)
+    known: OpenAI | None = session.shared.get(key)
+    if known is not None and not known.is_closed():
+        return known
+    session.add_base_url(resolved.base_url)
+    client = openai.OpenAI(
+        base_url=resolved.base_url,
+        api_key=resolved.api_key,
+        timeout=openai.NOT_GIVEN if resolved.timeout is None else resolved.timeout,
+        max_retries=resolved.max_retries,
+    )
+    session.shared[key] = client
+    session.at_stop(client.close)
+    return client
+
+
+def open_async_client(session: CaptureSession, settings: ClientSettings) -> AsyncOpenAI:
+    """Return an asynchronous OpenAI client whose calls are captured.
+
+    It belongs to the event loop that uses it: the caller closes it (``async with``).
+    """
+    import openai
+
+    resolved = settings.resolved()
+    assert resolved.base_url is not None
+    session.add_base_url(resolved.base_url)
+    return openai.AsyncOpenAI(
+        base_url=resolved.base_url,
+        api_key=resolved.api_key,
+        timeout=openai.NOT_GIVEN if resolved.timeout is None else resolved.timeout,
+        max_retries=resolved.max_retries,
+    )

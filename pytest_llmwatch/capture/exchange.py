@@ -1,0 +1,234 @@
+"""One HTTP request and its response: measured while it happens, kept when it is over.
+
+The same object serves a live exchange (fed by the transport's tee) and a replayed one (filled from a recording);
+what is said about the call is always read from the recorded form, so both say the same.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from pytest_llmwatch.capture import faults
+from pytest_llmwatch.capture.answer import Answer, is_stream, is_terminated, read_response
+from pytest_llmwatch.capture.asked import Asked, read_request
+
+if TYPE_CHECKING:
+    from pytest_llmwatch.capture.cassette import CassetteHandle
+    from pytest_llmwatch.capture.cassette_file import Interaction
+    from pytest_llmwatch.capture.logical import LogicalCall
+
+State = Literal["complete", "closed_early", "broken", "failed"]
+clock = time.perf_counter
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request as it went out: nothing here is redacted."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        """The body's type."""
+        return self.headers.get("content-type", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds since the request was written, the consumer's time between chunks excluded; None = not recorded."""
+
+    headers: float | None = None
+    first_byte: float | None = None
+    total: float | None = None
+    chunks: tuple[tuple[float, int], ...] = ()
+
+
+class Exchange:
+    """One attempt of a logical call.
+
+    Args:
+        call: The logical call it belongs to.
+        sent: The request.
+        form: The request's canonical form.
+        finish: Called once, when the exchange is over.
+    """
+
+    def __init__(
+        self, call: LogicalCall, sent: Sent, form: dict[str, Any], finish: Callable[[Exchange], None]
+    ) -> None:
+        self.call = call
+        self.sent = sent
+        self.form = form
+        self.asked: Asked = read_request(sent.body)
+        self.queue_wait: float | None = None
+        self.retry = 0
+        self.offset = 0.0
+        """Seconds from the start of the logical call's first attempt, waits for the rate limiter excluded."""
+        self.cassette: CassetteHandle | None = None
+        self.slot: int | None = None
+        self.replayed: Interaction | None = None
+        self.kept: Interaction | None = None
+        self.time = ""
+        self.status_code: int | None = None
+        self.reason = ""
+        self.headers: list[tuple[str, str]] = []
+        self.state: State = "complete"
+        self.error: dict[str, str] | None = None
+        self.error_type: str | None = None
+        self.times = Times()
+        self.answer = Answer()
+        self.body = b""
+        self.finished = False
+        self._finish = finish
+        self._lock = threading.Lock()
+        self.started = 0.0
+        self._headers_at: float | None = None
+        self._waited = 0.0
+        self._raw: list[bytes] = []
+        self._at: list[float] = []
+
+    # what the transport tells of a live exchange
+
+    def start(self) -> None:
+        """Start the clock: the request is about to be written."""
+        self.time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.started = clock()
+
+    def responded(self, status_code: int, reason: str, headers: list[tuple[str, str]]) -> None:
+        """Take the response's head."""
+        self._headers_at = clock() - self.started
+        self.status_code, self.reason, self.headers = status_code, reason, headers
+
+    def failed(self, error: BaseException) -> None:
+        """Note that no response came."""
+        self._waited = clock() - self.started
+        self._over("failed", error)
+
+    def chunk(self, data: bytes, waited: float) -> None:
+        """Take a chunk for which the reader waited so many seconds."""
+        self._waited += waited
+        self._raw.append(data)
+        self._at.append((self._headers_at or 0.0) + self._waited)
+
+    def ended(self, waited: float) -> None:
+        """Note that the body is at its end."""
+        self._waited += waited
+        self._over("complete")
+
+    def broke(self, error: BaseException, waited: float) -> None:
+        """Note that the body broke off with an error."""
+        self._waited += waited
+        self._over("broken", error)
+
+    def closed(self) -> None:
+        """Note that the reader closed the body, or that the test is over and it never will."""
+        self._over("closed_early")
+
+    # the end
+
+    def _over(self, state: State, error: BaseException | None = None) -> None:
+        with self._lock:
+            if self.finished:
+                return
+            self.finished = True
+        if self.replayed is None:  # else the recording says how it ended
+            self.state = state
+            if error is not None:
+                self.error = faults.described(error)
+                self.error_type = faults.error_type(error, in_stream=state == "broken")
+            self._measure()
+        self._finish(self)
+
+    def _measure(self) -> None:
+        head = self._headers_at
+        at = [round(t, 6) for t in self._at]
+        # microseconds are what a clock can tell; rounded here, live and replayed times are equal
+        self.times = Times(
+            headers=None if head is None else round(head, 6),
+            first_byte=at[0] if at else None,
+            total=round((head or 0.0) + self._waited, 6),
+            chunks=tuple((t, len(data)) for t, data in zip(at, self._raw, strict=True)),
+        )
+
+    def raw_chunks(self) -> list[bytes]:
+        """Return the chunks as they came over the wire."""
+        return self._raw
+
+    def settle(self, body: bytes, times: Times) -> None:
+        """Read the decoded body: set the answer, and correct the state of a stream that was whole.
+
+        Args:
+            body: Decoded body as far as it came.
+            times: With chunk sizes that fit ``body``.
+        """
+        self.body, self.times = body, times
+        content_type = next((v for k, v in self.headers if k.lower() == "content-type"), "")
+        stream = is_stream(content_type, body)
+        if self.state == "closed_early" and stream and is_terminated(body):
+            # a client stops reading at the terminal event; that is the end, whatever the socket holds
+            self.state = "complete"
+        if self.status_code is None:
+            name = self.error_type or "failed"
+            self.answer = Answer(faults.status(name), name, (self.error or {}).get("message"), complete=False)
+            return
+        self.answer = read_response(self.status_code, content_type, body, self.asked.tools)
+        if self.status_code < 400:
+            self._judge_state()
+
+    def _judge_state(self) -> None:
+        answer = self.answer
+        if self.state == "broken" and self.error_type:
+            message = (self.error or {}).get("message")
+            self.answer = replace(
+                answer,
+                status=faults.status(self.error_type),
+                error_type=self.error_type,
+                error=message,
+                complete=False,
+            )
+        elif self.state == "closed_early" and answer.error_type in ("truncated_stream", "empty_stream"):
+            message = "the application closed the stream before its end"
+            self.answer = replace(answer, error_type="closed_early", error=message)
+        elif self.state == "closed_early" and answer.error_type in ("corrupt_body", "empty_response"):
+            message = "the application closed the response before its end"
+            self.answer = replace(answer, status="incomplete", error_type="closed_early", error=message)
+
+    @property
+    def ttft(self) -> float | None:
+        """Seconds to the first chunk that carries content; None without streaming, or if there is none."""
+        place = self.answer.first_content
+        if place is None:
+            return None
+        total = 0
+        for at, size in self.times.chunks:
+            total += size
+            if total >= place:
+                return at
+        return None
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asked to wait."""
+        for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+            for key, value in self.headers:
+                if key.lower() == name:
+                    try:
+                        return float(value) / scale
+                    except ValueError:
+                        continue
+        return None
+
+    @property
+    def address(self) -> tuple[str | None, int | None]:
+        """Host and port that the request went to."""
+        parts = urlsplit(self.sent.url)
+        return parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)

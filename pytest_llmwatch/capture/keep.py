@@ -1,0 +1,160 @@
+"""From a finished exchange to a recording, and back: redaction on the way in, times on the way out."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from pytest_llmwatch.capture import fingerprint as fp
+from pytest_llmwatch.capture.answer import is_stream
+from pytest_llmwatch.capture.cassette_file import Interaction
+from pytest_llmwatch.capture.exchange import Exchange, Times
+from pytest_llmwatch.capture.scrub import Scrubber, clean_url
+from pytest_llmwatch.model import SCHEMA_VERSION
+from pytest_llmwatch.redact import Redactor
+
+_REQUEST_HEADERS = ("accept", "content-type")
+_RESPONSE_HEADERS = (
+    "content-type", "retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "request-id",
+    "openai-processing-ms", "openai-version", "openai-model",
+)  # fmt: skip
+_RESPONSE_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-")
+_NO_RESPONSE = 599
+"""Status code that stands in a cassette where no response came; stock vcrpy replays it as a server error."""
+
+
+def decode(exchange: Exchange, module: Any) -> tuple[bytes, Times]:
+    """Return the body with its content encoding undone, and chunk sizes that fit it.
+
+    ``module`` is httpx or httpx2, whose own decoders are used. A body that cannot be decoded is returned as it is.
+    """
+    raw = exchange.raw_chunks()
+    times = exchange.times
+    encoding = next((v for k, v in exchange.headers if k.lower() == "content-encoding"), "")
+    if encoding.lower() in ("", "identity"):
+        return b"".join(raw), times
+    place = 0
+
+    class Source(module.SyncByteStream):  # type: ignore[misc]
+        def __iter__(self) -> Any:
+            nonlocal place
+            for place, data in enumerate(raw):  # noqa: B007 (the loop below reads it)
+                yield data
+
+    response = module.Response(200, headers=[("content-encoding", encoding)], stream=Source())
+    sizes = [0] * len(raw)
+    parts: list[bytes] = []
+    with contextlib.suppress(module.HTTPError):  # cut off, or not what it says: keep what could be decoded
+        for part in response.iter_bytes():
+            parts.append(part)
+            sizes[min(place, len(raw) - 1)] += len(part)
+    chunks = tuple((at, size) for (at, _), size in zip(times.chunks, sizes, strict=True) if size)
+    return b"".join(parts), Times(times.headers, times.first_byte, times.total, chunks)
+
+
+def keep(exchange: Exchange, redactor: Redactor, body: bytes, times: Times) -> Interaction:
+    """Return the recording of a finished live exchange: redacted, slim, readable."""
+    scrubber = Scrubber(redactor)
+    sent = exchange.sent
+    content_type = next((v for k, v in exchange.headers if k.lower() == "content-type"), "")
+    sizes = [size for _, size in times.chunks]
+    if is_stream(content_type, body):
+        kept, sizes = scrubber.stream(body, sizes)
+    else:
+        kept = _whole(body, scrubber)
+        if kept != body:
+            sizes = [len(kept)]
+            times = Times(times.headers, times.first_byte, times.total, ((times.chunks or ((0.0, 0),))[-1],))
+    times = Times(
+        times.headers,
+        times.first_byte,
+        times.total,
+        tuple((at, size) for (at, _), size in zip(times.chunks, sizes, strict=True)),
+    )
+    status = (_NO_RESPONSE, exchange.error_type or "no response")
+    if exchange.status_code is not None:
+        status = (exchange.status_code, exchange.reason)
+    return Interaction.make(
+        method=sent.method,
+        url=clean_url(sent.url),
+        request_body=_whole(sent.body, scrubber) if not sent.content_type.startswith("multipart/") else b"",
+        request_headers={k: v for k, v in sent.headers.items() if k in _REQUEST_HEADERS},
+        status=status,
+        headers=_slim(exchange.headers, scrubber),
+        body=kept,
+        timing=_timing(exchange, times, scrubber),
+    )
+
+
+def _whole(body: bytes, scrubber: Scrubber) -> bytes:
+    text = scrubber.json_text(body) if body else ""
+    if text is not None:
+        return text.encode()
+    try:
+        return scrubber.text(body.decode("utf-8")).encode()
+    except UnicodeDecodeError:
+        return body
+
+
+def _slim(headers: list[tuple[str, str]], scrubber: Scrubber) -> dict[str, list[str]]:
+    out: dict[str, list[str]] = {}
+    for name, value in headers:
+        key = name.lower()
+        if key in _RESPONSE_HEADERS or key.startswith(_RESPONSE_PREFIXES):
+            out.setdefault(key, []).append(scrubber.text(value))
+    return dict(sorted(out.items()))
+
+
+def _timing(exchange: Exchange, times: Times, scrubber: Scrubber) -> dict[str, Any]:
+    handle = exchange.cassette
+    timing: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "fingerprint": fp.fingerprint(exchange.form),
+        "repeat": handle.repeat if handle else 0,
+        "attempt": handle.attempt if handle else 0,
+        "time": exchange.time,
+        "retry": exchange.retry,
+        "offset": exchange.offset,
+        "headers": times.headers,
+        "first_byte": times.first_byte,
+        "total": times.total,
+        # the logical call up to here, earlier attempts and back-off included
+        "call_total": round(exchange.offset + (times.total or 0.0), 6),
+        "state": exchange.state,
+        "chunks": [[at, size] for at, size in times.chunks],
+        "error": None,
+    }
+    if exchange.error is not None:
+        timing["error"] = {**exchange.error, "message": scrubber.text(exchange.error["message"])}
+        timing["error"]["type"] = exchange.error_type
+    return timing
+
+
+def restore(exchange: Exchange, recorded: Interaction) -> tuple[bytes, Times]:
+    """Fill a replayed exchange from its recording; return the body and the recorded times.
+
+    A recording without timings (written by stock vcrpy) has none: its latency is not measured.
+    """
+    timing = recorded.timing
+    response = recorded.response
+    exchange.state = timing.get("state", "complete")
+    error = timing.get("error")
+    if isinstance(error, dict):
+        exchange.error = {k: str(v) for k, v in error.items() if k in ("class", "message")}
+        exchange.error_type = str(error.get("type") or error.get("class"))
+    if exchange.state != "failed":
+        exchange.status_code = response["status"]["code"]
+        exchange.reason = response["status"].get("message") or ""
+        exchange.headers = [
+            (str(name), str(value))
+            for name, values in response["headers"].items()
+            for value in (values if isinstance(values, list) else [values])
+        ]
+    exchange.time = str(timing.get("time") or "")
+    exchange.offset = timing.get("offset") or 0.0
+    chunks = tuple((float(at), int(size)) for at, size in timing.get("chunks") or ())
+    body = recorded.body
+    if sum(size for _, size in chunks) != len(body):
+        # edited by hand: the last chunk's time still tells when the body was there
+        chunks = ((chunks[-1][0], len(body)),) if chunks else ()
+    return body, Times(timing.get("headers"), timing.get("first_byte"), timing.get("total"), chunks)

@@ -1,0 +1,304 @@
+"""The ``llm_call`` fixture's object: a monitored call in one line, sync, streamed or async."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_llmwatch.capture.client import ClientSettings, open_async_client, open_client
+from pytest_llmwatch.capture.logical import CONTEXT, CallContext
+from pytest_llmwatch.capture.reply import Reply, ScoreOutput
+from pytest_llmwatch.capture.session import CaptureSession
+from pytest_llmwatch.capture.watch import Watch
+from pytest_llmwatch.errors import InfrastructureError, LlmwatchError, UsageError
+from pytest_llmwatch.model import Case
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+Api = Literal["responses", "chat"]
+Prompt = str | Sequence[Mapping[str, Any]]
+
+_TO_RESPONSES = {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"}
+_TO_CHAT = {"max_output_tokens": "max_tokens"}
+
+
+class LlmCall:
+    """Call a model and get a `Reply`; every call is captured in the test's watch.
+
+    Args:
+        session: The run's capture.
+        settings: Model, endpoint, key, API.
+        watch: Collects the calls.
+        score: Scores outputs, see `ScoreOutput`.
+        rerun_hint: Command that records this test's calls again, for messages.
+    """
+
+    def __init__(
+        self,
+        session: CaptureSession,
+        settings: ClientSettings,
+        watch: Watch,
+        *,
+        score: ScoreOutput,
+        rerun_hint: str | None = None,
+    ) -> None:
+        self._session = session
+        self._settings = settings
+        self._watch = watch
+        self._score = score
+        if rerun_hint:
+            watch.rerun_hint = rerun_hint
+
+    def __call__(
+        self,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        case: Case | None = None,
+        api: Api | None = None,
+        **params: Any,
+    ) -> Reply:
+        """Make one call and return its reply.
+
+        Args:
+            prompt: A prompt, or messages as the SDK takes them (several turns, images).
+            model: Model; None = from the settings.
+            case: Golden case that the scores judge by; None = the watch's.
+            api: ``responses`` or ``chat``; None = from the settings.
+            **params: Parameters of the SDK. ``max_tokens``, ``max_output_tokens``, ``response_format`` and tools
+                are understood for either API. ``prompt_version`` labels the call.
+
+        Raises:
+            MissingRecording: Replaying, and there is no recording.
+            InfrastructureError: Nobody answers, the key is refused, or the model is unknown.
+            openai.OpenAIError: Any other failure, as the SDK raises it.
+        """
+        ask = self._ask(prompt, model, case, api, params)
+        with self._inside(ask) as context:
+            response = ask.create(open_client(self._session, self._settings))
+        return self._reply(context, text_of(response, ask.api), response)
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        case: Case | None = None,
+        api: Api | None = None,
+        **params: Any,
+    ) -> TextStream:
+        """Make a streamed call: iterate over its pieces of text, then read ``.reply``. See `__call__`.
+
+        Chat Completions is asked to report usage at the end, unless ``stream_options`` says otherwise.
+        """
+        ask = self._ask(prompt, model, case, api, params)
+        ask.params["stream"] = True
+        if ask.api == "chat":
+            ask.params.setdefault("stream_options", {"include_usage": True})
+        with self._inside(ask) as context:
+            events = ask.create(open_client(self._session, self._settings))
+        return TextStream(self, events, context, ask)
+
+    async def aio(
+        self,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        case: Case | None = None,
+        api: Api | None = None,
+        **params: Any,
+    ) -> Reply:
+        """Make one call in an event loop. See `__call__`."""
+        ask = self._ask(prompt, model, case, api, params)
+        with self._inside(ask) as context:
+            async with open_async_client(self._session, self._settings) as client:
+                response = await ask.create(client)
+        return self._reply(context, text_of(response, ask.api), response)
+
+    def _ask(
+        self, prompt: Prompt, model: str | None, case: Case | None, api: Api | None, params: dict[str, Any]
+    ) -> _Ask:
+        api = api or self._settings.api
+        if api not in ("responses", "chat"):
+            raise UsageError(f"api must be 'responses' or 'chat' (got {api!r})", slug="llm-call-api")
+        model = model or self._settings.model
+        if not model:
+            raise UsageError(
+                "llm_call needs a model: give model=, or set [model] model in budget.toml", slug="no-model"
+            )
+        version = params.pop("prompt_version", None) or self._settings.prompt_version
+        labels = {} if version is None else {"prompt_version": str(version)}
+        for name, value in labels.items():
+            if name in self._watch.labels and name not in params and version == self._settings.prompt_version:
+                labels[name] = self._watch.labels.get(name, value)  # a marker is nearer than budget.toml
+        adapted = adapt(params, api)
+        if api == "chat":
+            adapted["messages"] = (
+                [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+            )
+        else:
+            adapted["input"] = prompt if isinstance(prompt, str) else list(prompt)
+        return _Ask(api, {"model": model, **adapted}, CallContext(labels, case or self._watch.case))
+
+    @contextlib.contextmanager
+    def _inside(self, ask: _Ask) -> Iterator[CallContext]:
+        """Let calls inside carry the labels; turn what only the endpoint can mend into one clean line."""
+        token = CONTEXT.set(ask.context)
+        try:
+            yield ask.context
+        except LlmwatchError:
+            raise
+        except Exception as error:
+            known = infrastructure(error, self._settings, ask.params["model"])
+            if known is None:
+                raise
+            self._watch.note(known)
+            raise known from error
+        finally:
+            CONTEXT.reset(token)
+
+    def _reply(self, context: CallContext, text: str, raw: Any) -> Reply:
+        if not context.calls:
+            raise UsageError(
+                "this call was not captured: its endpoint is excluded by [capture] exclude; remove it there",
+                slug="not-captured",
+            )
+        return Reply(context.calls[-1], text=text, score=self._score, case=context.case, raw=raw)
+
+
+class _Ask:
+    """One request, ready to be made."""
+
+    def __init__(self, api: Api, params: dict[str, Any], context: CallContext) -> None:
+        self.api = api
+        self.params = params
+        self.context = context
+
+    def create(self, client: Any) -> Any:
+        endpoint = client.chat.completions if self.api == "chat" else client.responses
+        return endpoint.create(**self.params)
+
+
+class TextStream:
+    """The pieces of a streamed answer, in order; a context manager that closes the stream."""
+
+    def __init__(self, owner: LlmCall, events: Any, context: CallContext, ask: _Ask) -> None:
+        self._owner = owner
+        self._events = events
+        self._context = context
+        self._ask = ask
+        self._pieces: list[str] = []
+        self._reply: Reply | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        with self._owner._inside(self._ask):
+            for event in self._events:
+                piece = _piece(event, self._ask.api)
+                if piece:
+                    self._pieces.append(piece)
+                    yield piece
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._pieces)
+
+    @property
+    def reply(self) -> Reply:
+        """The reply; reads the rest of the stream if it was not read to its end."""
+        if self._reply is None:
+            if not self._context.calls:
+                for _ in self:
+                    pass
+                self.close()
+            self._reply = self._owner._reply(self._context, self.text, None)
+        return self._reply
+
+    def close(self) -> None:
+        """Close the stream; what came so far is recorded."""
+        self._events.close()
+
+    def __enter__(self) -> TextStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def adapt(params: Mapping[str, Any], api: Api) -> dict[str, Any]:
+    """Return parameters under the names of ``api``: token limits, response format, and tools of the other API."""
+    out: dict[str, Any] = {}
+    names = _TO_CHAT if api == "chat" else _TO_RESPONSES
+    for name, value in params.items():
+        out.setdefault(names.get(name, name), value)
+    if api == "responses":
+        if "response_format" in out:
+            out["text"] = {**out.get("text", {}), "format": _flat(out.pop("response_format"), "json_schema")}
+        if "tools" in out:
+            out["tools"] = [_flat(tool, "function") for tool in out["tools"]]
+        if "reasoning_effort" in out:
+            out["reasoning"] = {"effort": out.pop("reasoning_effort")}
+        if "seed" in out:
+            # the Responses API has no seed; servers that know it take it from the body
+            out["extra_body"] = {**(out.get("extra_body") or {}), "seed": out.pop("seed")}
+    elif isinstance(out.get("text"), Mapping) and "format" in out["text"]:
+        out["response_format"] = _nested(out.pop("text")["format"], "json_schema")
+    if api == "chat" and "tools" in out:
+        out["tools"] = [_nested(tool, "function") for tool in out["tools"]]
+    return out
+
+
+def _flat(value: Any, kind: str) -> Any:
+    inner = value.get(kind) if isinstance(value, Mapping) else None
+    return {"type": value["type"], **inner} if isinstance(inner, Mapping) else value
+
+
+def _nested(value: Any, kind: str) -> Any:
+    if not isinstance(value, Mapping) or value.get("type") != kind or kind in value:
+        return value
+    return {"type": kind, kind: {k: v for k, v in value.items() if k != "type"}}
+
+
+def text_of(response: Any, api: Api) -> str:
+    """Return the text of an SDK response object."""
+    if api == "responses":
+        return getattr(response, "output_text", None) or ""
+    choices = getattr(response, "choices", None) or []
+    message = getattr(choices[0], "message", None) if choices else None
+    return getattr(message, "content", None) or getattr(message, "refusal", None) or ""
+
+
+def _piece(event: Any, api: Api) -> str:
+    if api == "responses":
+        kind = getattr(event, "type", "")
+        return event.delta if kind in ("response.output_text.delta", "response.refusal.delta") else ""
+    choices = getattr(event, "choices", None) or []
+    delta = getattr(choices[0], "delta", None) if choices else None
+    return getattr(delta, "content", None) or getattr(delta, "refusal", None) or ""
+
+
+def infrastructure(error: Exception, settings: ClientSettings, model: str) -> InfrastructureError | None:
+    """Return what an SDK error says about the endpoint, or None where it is about this call alone."""
+    import openai
+
+    url = settings.resolved().base_url
+    if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+        return InfrastructureError(
+            f"{url} refused the API key (HTTP {error.status_code}): check OPENAI_API_KEY or [model] api_key",
+            slug="api-key-refused",
+        )
+    if isinstance(error, openai.NotFoundError):
+        return InfrastructureError(
+            f"{url} knows no model {model!r} or no such path (HTTP 404): check [model] model and base_url",
+            slug="unknown-model",
+        )
+    cause = error.__cause__
+    if isinstance(error, openai.APIConnectionError) and type(cause).__name__ in ("ConnectError", "ConnectTimeout"):
+        return InfrastructureError(
+            f"nobody answers at {url} ({cause}): start the server, or correct base_url", slug="endpoint-dead"
+        )
+    return None

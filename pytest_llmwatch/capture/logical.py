@@ -1,0 +1,214 @@
+"""The logical call: all attempts of one SDK request, and the record that is made of them."""
+
+from __future__ import annotations
+
+import hmac
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any
+
+from pytest_llmwatch.capture import targets
+from pytest_llmwatch.capture.exchange import Exchange
+from pytest_llmwatch.capture.watch import LABELS, Watch
+from pytest_llmwatch.errors import LlmwatchError
+from pytest_llmwatch.model import Attempt, Call, CaptureMode, Case, ToolCall
+from pytest_llmwatch.pricing import PriceBook, base_name
+from pytest_llmwatch.redact import Redactor
+
+CURRENT: ContextVar[LogicalCall | None] = ContextVar("llmwatch_call", default=None)
+"""The logical call that the running SDK request belongs to."""
+
+
+class CallContext:
+    """What `LlmCall` knows of the calls made inside it: more labels, the case, and where the records go."""
+
+    __slots__ = ("calls", "case", "labels")
+
+    def __init__(self, labels: Mapping[str, str], case: Case | None) -> None:
+        self.labels = dict(labels)
+        self.case = case
+        self.calls: list[Call] = []
+
+
+CONTEXT: ContextVar[CallContext | None] = ContextVar("llmwatch_context", default=None)
+
+
+class LogicalCall:
+    """Attempts of one request, in order. Finished when the SDK has returned and every attempt is over."""
+
+    def __init__(self, watch: Watch, done: Callable[[LogicalCall], None]) -> None:
+        self.watch = watch
+        self.context = CONTEXT.get()
+        labels = dict(watch.labels)
+        labels.update(self.context.labels if self.context else {})
+        self.labels = labels
+        self.exchanges: list[Exchange] = []
+        self.fatal: LlmwatchError | None = None
+        """A missing recording or a refusal of ours: no retry can mend it, and it is what the user must see."""
+        self.index = -1
+        self.returned = False
+        self._done = done
+        self._finished = False
+        self._lock = threading.Lock()
+        self._limited = 0.0
+
+    def attach(self, exchange: Exchange) -> None:
+        """Take the next attempt."""
+        with self._lock:
+            if self.index < 0:
+                self.index = self.watch.next_index()
+            exchange.retry = len(self.exchanges)
+            self.exchanges.append(exchange)
+
+    def started(self, exchange: Exchange) -> None:
+        """Place a live attempt in time; its clock has been started."""
+        if not exchange.retry:
+            return
+        self._limited += exchange.queue_wait or 0.0
+        before = self.exchanges[exchange.retry - 1]
+        if before.replayed is not None:
+            exchange.offset = before.offset + (before.times.total or 0.0)
+        else:
+            exchange.offset = round(exchange.started - self.exchanges[0].started - self._limited, 6)
+
+    @property
+    def fast(self) -> bool:
+        """Whether waiting before a retry is pointless: the last attempt was replayed, or nothing can help."""
+        return self.fatal is not None or bool(self.exchanges and self.exchanges[-1].replayed is not None)
+
+    def release(self) -> None:
+        """Note that the SDK's request has returned or raised."""
+        self.returned = True
+        self.settle()
+
+    def settle(self) -> None:
+        """Hand the call over if it is complete. Called whenever something may have completed it."""
+        with self._lock:
+            ready = self.returned and self.exchanges and all(e.finished for e in self.exchanges)
+            if not ready or self._finished:
+                return
+            self._finished = True
+        self._done(self)
+
+
+class CallBuilder:
+    """Make the immutable record of a finished logical call: redacted and priced.
+
+    Args:
+        prices: What models cost.
+        redactor: Scrubs every text.
+        hash_key: Key of the hash of user ids; None = users are dropped, not kept raw.
+    """
+
+    def __init__(self, prices: PriceBook, redactor: Redactor, hash_key: bytes | None) -> None:
+        self._prices = prices
+        self._redactor = redactor
+        self._hash_key = hash_key
+
+    def build(self, call: LogicalCall) -> Call:
+        """Return the record of ``call``."""
+        first, last = call.exchanges[0], call.exchanges[-1]
+        answer, asked, watch = last.answer, last.asked, call.watch
+        host, port = last.address
+        provider = targets.provider(host or "")
+        case = call.context.case if call.context and call.context.case else watch.case
+        text = self._redactor.text
+        prompt = None if asked.input is None else text(asked.input)
+        output = None if answer.output is None else text(answer.output)
+        response_model = base_name(answer.model) if answer.model else None
+        model = base_name(asked.model) if asked.model else None
+        return Call(
+            id=watch.call_id(call.index),
+            nodeid=watch.nodeid,
+            set=case.set if case else None,
+            case=case.id if case else None,
+            repeat=watch.repeat,
+            attempt=watch.attempt,
+            index=call.index,
+            trace_id=watch.trace_id,
+            span_id=watch.call_id(call.index),
+            time=first.time or None,
+            provider=provider,
+            operation=targets.operation(last.sent.url.partition("?")[0]),
+            server_address=host,
+            server_port=port,
+            model=model,
+            response_model=response_model,
+            parameters=self._redactor.value(dict(asked.parameters)),
+            input=prompt,
+            context=tuple(text(c) for c in case.context) if case else (),
+            reference=text(case.reference) if case and case.reference else None,
+            output=output,
+            input_chars=None if asked.input is None else len(asked.input),
+            output_chars=None if answer.output is None else len(answer.output),
+            usage=answer.usage,
+            tool_calls=tuple(_redacted(t, text) for t in answer.tool_calls),
+            finish_reason=answer.finish_reason,
+            request_id=_header(last, "x-request-id", "request-id") or answer.id,
+            system_fingerprint=answer.system_fingerprint,
+            status=answer.status,
+            error_type=answer.error_type,
+            error=None if answer.error is None else text(answer.error)[:1000],
+            latency=_latency(last),
+            ttft=None if last.ttft is None else round(last.offset + last.ttft, 6),
+            queue_wait=sum(e.queue_wait for e in call.exchanges if e.queue_wait) or None,
+            attempts=tuple(_attempt(e) for e in call.exchanges),
+            stream=asked.stream,
+            cost=self._prices.cost(model, provider, answer.usage, response_model, first.time or None),
+            cache_hit=_cache_hit(answer.usage.cached_tokens),
+            rate_limits=_rate_limits(last),
+            capture_mode=_mode(call),
+            markers=watch.markers,
+            **self._labels(call.labels),
+        )
+
+    def _labels(self, labels: Mapping[str, str]) -> dict[str, Any]:
+        out: dict[str, Any] = {k: str(v) for k, v in labels.items() if k in LABELS and v is not None}
+        user = out.pop("user", None)
+        if user is not None and self._hash_key:
+            out["user"] = hmac.new(self._hash_key, user.encode(), "sha256").hexdigest()[:16]
+        out["tags"] = tuple(sorted(f"{k}={v}" for k, v in labels.items() if k not in LABELS))
+        return out
+
+
+def _latency(last: Exchange) -> float | None:
+    return None if last.times.total is None else round(last.offset + last.times.total, 6)
+
+
+def _redacted(tool: ToolCall, text: Callable[[str], str]) -> ToolCall:
+    return replace(tool, arguments=text(tool.arguments), error=None if tool.error is None else text(tool.error))
+
+
+def _cache_hit(cached: int | None) -> bool | None:
+    return None if cached is None else cached > 0
+
+
+def _attempt(exchange: Exchange) -> Attempt:
+    return Attempt(
+        status_code=exchange.status_code,
+        latency=exchange.times.total,
+        error_type=exchange.answer.error_type,
+        retry_after=exchange.retry_after,
+        request_id=_header(exchange, "x-request-id", "request-id"),
+        queue_wait=exchange.queue_wait,
+    )
+
+
+def _header(exchange: Exchange, *names: str) -> str | None:
+    return next((v for k, v in exchange.headers if k.lower() in names), None)
+
+
+def _rate_limits(exchange: Exchange) -> dict[str, str]:
+    wanted = ("x-ratelimit-", "anthropic-ratelimit-")
+    found = {
+        k.lower(): v for k, v in exchange.headers if k.lower().startswith(wanted) or k.lower() == "retry-after"
+    }
+    return dict(sorted(found.items()))
+
+
+def _mode(call: LogicalCall) -> CaptureMode:
+    if all(e.replayed is not None for e in call.exchanges):
+        return "replayed"
+    return "recorded" if any(e.slot is not None for e in call.exchanges) else "live"

@@ -1,0 +1,43 @@
+"""How a run captures: plain settings, and the problems that capture wants to tell the user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+RecordMode = Literal["none", "once", "new", "all", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureOptions:
+    """Settings of capture for one run.
+
+    Args:
+        record: ``none`` replays only; ``once`` records what has no cassette file yet and replays what has; ``new``
+            replays what matches and records the rest; ``all`` records everything again; ``off`` is live, no files.
+        base_urls: URL prefixes of LLM endpoints, beside the known vendors and the monitored clients.
+        include: Globs over ``host/path`` that are captured although nothing else says so.
+        exclude: Globs over ``host/path`` that are never captured; they win over all else.
+        rpm: Live requests a minute, None without a limit.
+        dead_after: Calls in a row that find nobody at an endpoint before it is given up; only where no call to
+            it succeeded in this run.
+        cassette_max_bytes: Size of one cassette from which on the user is told.
+        worker: xdist worker id; a worker writes part files, see `merge_parts`.
+    """
+
+    record: RecordMode = "once"
+    base_urls: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    rpm: int | None = None
+    dead_after: int = 2
+    cassette_max_bytes: int = 5_000_000
+    worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that the user should know, though the run goes on. One line; ``slug`` is documented."""
+
+    slug: str
+    message: str

@@ -1,0 +1,282 @@
+"""The capture of one run: installed once, asked by the transport for every LLM request."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+from pytest_llmwatch.capture import fingerprint as fp
+from pytest_llmwatch.capture import keep, sdk, transport
+from pytest_llmwatch.capture.cassette import CassetteHandle, Shelf, merge_parts
+from pytest_llmwatch.capture.exchange import Exchange, Sent
+from pytest_llmwatch.capture.limits import Circuit, RateLimiter
+from pytest_llmwatch.capture.logical import CURRENT, CallBuilder, LogicalCall
+from pytest_llmwatch.capture.missing import missing_recording
+from pytest_llmwatch.capture.options import CaptureOptions, Problem
+from pytest_llmwatch.capture.targets import Targets
+from pytest_llmwatch.capture.watch import Watch
+from pytest_llmwatch.errors import InfrastructureError, LlmwatchError
+from pytest_llmwatch.model import Call
+from pytest_llmwatch.pricing import PriceBook
+from pytest_llmwatch.redact import Redactor
+
+__all__ = ["NO_KEY", "CaptureOptions", "CaptureSession", "Problem", "merge_parts"]
+
+NO_KEY = "llmwatch-no-key"
+"""The key of a client that was given none: good for a replay and for a local server, for nothing else."""
+
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 (compared, not bound)
+
+_WATCH: ContextVar[Watch | None] = ContextVar("llmwatch_watch", default=None)
+
+
+class CaptureSession:
+    """Monitor, record and replay the LLM calls of one run.
+
+    Args:
+        options: How to capture.
+        prices: Adds the cost to each call.
+        redactor: Scrubs all that is kept.
+        guard: Called before each live attempt; may raise `SpendLimitReached`.
+        on_call: Takes each finished logical call, redacted and priced; from whatever thread it ended in.
+        hash_key: Key of the hash of user ids; None = users are dropped.
+    """
+
+    def __init__(
+        self,
+        options: CaptureOptions,
+        *,
+        prices: PriceBook,
+        redactor: Redactor,
+        guard: Callable[[], None] | None = None,
+        on_call: Callable[[Call], None] | None = None,
+        hash_key: bytes | None = None,
+    ) -> None:
+        self.options = options
+        self.problems: list[Problem] = []
+        """What the user should know; grows while the run goes on."""
+        self.shared: dict[tuple[object, ...], Any] = {}
+        """Clients by their settings, see `capture.client`."""
+        self._redactor = redactor
+        self._guard = guard
+        self._on_call = on_call
+        self._targets = Targets(options.base_urls, options.include, options.exclude)
+        self._builder = CallBuilder(prices, redactor, hash_key)
+        self._circuit = Circuit(options.dead_after)
+        self._limiter = RateLimiter(options.rpm)
+        self._shelf = Shelf(
+            options.record,
+            redactor,
+            worker=options.worker,
+            max_bytes=options.cassette_max_bytes,
+            report=self._report,
+        )
+        self._installed: list[transport.Installation] = []
+        self._sdk: sdk.SdkWrapper | None = None
+        self._closers: list[Callable[[], None]] = []
+        self._open: dict[int, tuple[Watch, Exchange]] = {}
+        self._modules: dict[int, ModuleType] = {}
+        self._stack: list[Watch] = []
+        self._lock = threading.Lock()
+
+    # the run
+
+    def start(self) -> None:
+        """Install the wrappers; harmless when already started."""
+        if self._installed:
+            return
+        self._installed = transport.install(self)
+        self._sdk = sdk.SdkWrapper(self._open_call)
+        for problem in self._sdk.install():
+            self._report(problem)
+
+    def stop(self) -> None:
+        """Remove the wrappers and close the clients that were opened; harmless when not started."""
+        for installation in reversed(self._installed):
+            installation.remove()
+        self._installed = []
+        if self._sdk is not None:
+            self._sdk.remove()
+            self._sdk = None
+        while self._closers:
+            self._closers.pop()()
+        self.shared.clear()
+
+    @contextlib.contextmanager
+    def watch(self, watch: Watch) -> Iterator[Watch]:
+        """Let ``watch`` collect what is called inside, also in threads that know nothing of it.
+
+        At the end, streams that nobody closed are recorded as far as they came.
+        """
+        before = _WATCH.get()
+        _WATCH.set(watch)
+        with self._lock:
+            self._stack.append(watch)
+        try:
+            yield watch
+        finally:
+            # set, not reset: a fixture's teardown may run in another context
+            _WATCH.set(before)
+            with self._lock:
+                self._stack.remove(watch)
+            self.finish(watch)
+
+    def finish(self, watch: Watch) -> None:
+        """Finish what ``watch`` has still open; called at the end of `watch`."""
+        with self._lock:
+            left = [exchange for owner, exchange in self._open.values() if owner is watch]
+        for exchange in left:
+            exchange.closed()
+
+    def open_cassette(self, path: Path, *, repeat: int = 0, attempt: int = 0, display: str) -> CassetteHandle:
+        """Open the cassette of one execution; its ``close`` saves what was recorded.
+
+        Raises:
+            CassetteError: The file exists and cannot be used.
+        """
+        return self._shelf.open(path, repeat=repeat, attempt=attempt, display=display)
+
+    def add_base_url(self, base_url: str) -> None:
+        """Capture LLM requests below ``base_url`` too."""
+        self._targets.add(base_url)
+
+    def at_stop(self, close: Callable[[], None]) -> None:
+        """Call ``close`` when the session stops."""
+        self._closers.append(close)
+
+    def _report(self, problem: Problem) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def _current(self) -> Watch | None:
+        watch = _WATCH.get()
+        if watch is not None:
+            return watch
+        stack = self._stack
+        return stack[-1] if stack else None
+
+    def _open_call(self) -> LogicalCall | None:
+        watch = self._current()
+        return None if watch is None else LogicalCall(watch, self._finished)
+
+    # what the transport asks
+
+    def wants(self, method: str, host: str, port: int | None, path: str) -> bool:
+        """Whether a request is an LLM call made under a watch."""
+        call = CURRENT.get()
+        if call is None and self._current() is None:
+            return False
+        return self._targets.matches(method, host, port, path, from_sdk=call is not None)
+
+    def begin(self, sent: Sent, module: ModuleType) -> Exchange:
+        """Open an exchange: replayed where there is a recording, live where that is allowed.
+
+        Raises:
+            MissingRecording: Neither.
+        """
+        call = CURRENT.get()
+        if call is None:
+            watch = self._current()
+            assert watch is not None
+            call = LogicalCall(watch, self._finished)
+            call.returned = True
+        elif call.fatal is not None:
+            raise call.fatal
+        watch, handle = call.watch, call.watch.cassette
+        form = fp.canonical(sent.method, sent.url, sent.body, sent.content_type, self._redactor)
+        exchange = Exchange(call, sent, form, self._over)
+        exchange.cassette = handle
+        recorded = handle.play(form) if handle is not None else None
+        if recorded is not None:
+            call.attach(exchange)
+            exchange.replayed = recorded
+            body, times = keep.restore(exchange, recorded)
+            exchange.settle(body, times)
+            self._remember(exchange, module)
+            return exchange
+        if not self._may_go_live(handle):
+            call.fatal = missing_recording(watch, handle, form, call.labels)
+            watch.note(call.fatal)
+            raise call.fatal
+        self._modules[id(exchange)] = module
+        return exchange
+
+    def admit(self, exchange: Exchange) -> float:
+        """Let a live attempt pass key check, circuit, guard and limiter; return the seconds to wait first.
+
+        Raises:
+            InfrastructureError: No key, or the endpoint was given up.
+            SpendLimitReached: The guard refused.
+        """
+        call = exchange.call
+        module = self._modules.pop(id(exchange))
+        try:
+            _check_key(exchange.sent)
+            self._circuit.check(_endpoint(exchange))
+            if self._guard is not None:
+                self._guard()
+        except LlmwatchError as error:
+            call.fatal = error
+            call.watch.note(error)
+            raise
+        call.attach(exchange)
+        if exchange.cassette is not None and exchange.cassette.can_record:
+            exchange.slot = exchange.cassette.reserve(exchange.form)
+        self._remember(exchange, module)
+        exchange.queue_wait = self._limiter.reserve() or None
+        return exchange.queue_wait or 0.0
+
+    def _may_go_live(self, handle: CassetteHandle | None) -> bool:
+        if handle is None:
+            return self.options.record != "none"
+        return handle.can_record
+
+    def _remember(self, exchange: Exchange, module: ModuleType) -> None:
+        with self._lock:
+            self._open[id(exchange)] = (exchange.call.watch, exchange)
+            self._modules[id(exchange)] = module
+
+    # what exchanges and calls report
+
+    def _over(self, exchange: Exchange) -> None:
+        with self._lock:
+            self._open.pop(id(exchange), None)
+            module = self._modules.pop(id(exchange), None)
+        if exchange.replayed is None and module is not None:
+            body, times = keep.decode(exchange, module)
+            exchange.settle(body, times)
+            if exchange.slot is not None and exchange.cassette is not None and exchange.error_type != "cancelled":
+                exchange.cassette.record(exchange.slot, keep.keep(exchange, self._redactor, body, times))
+        exchange.call.settle()
+
+    def _finished(self, call: LogicalCall) -> None:
+        last = call.exchanges[-1]
+        if last.replayed is None:
+            answered = last.status_code is not None
+            self._circuit.note(_endpoint(last), last.answer.error_type, answered=answered)
+        record = self._builder.build(call)
+        call.watch.add(record)
+        if call.context is not None:
+            call.context.calls.append(record)
+        if self._on_call is not None:
+            self._on_call(record)
+
+
+def _endpoint(exchange: Exchange) -> str:
+    parts = urlsplit(exchange.sent.url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _check_key(sent: Sent) -> None:
+    if sent.headers.get("authorization") != f"Bearer {NO_KEY}" or urlsplit(sent.url).hostname in _LOCAL:
+        return
+    raise InfrastructureError(
+        f"no API key for {urlsplit(sent.url).hostname}: set OPENAI_API_KEY, or replay with --llm-record=none",
+        slug="no-api-key",
+    )

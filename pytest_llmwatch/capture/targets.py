@@ -1,0 +1,123 @@
+"""Which HTTP requests are LLM calls. Everything else passes through untouched."""
+
+from __future__ import annotations
+
+import os
+import re
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
+
+from pytest_llmwatch.model import Operation
+
+_VENDORS = re.compile(
+    r"api\.openai\.com|(?:[a-z]{2}\.)?api\.openai\.com|.+\.openai\.azure\.com|.+\.(?:services\.ai|cognitiveservices)"
+    r"\.azure\.com|api\.anthropic\.com|generativelanguage\.googleapis\.com|(?:.+-)?aiplatform\.googleapis\.com"
+    r"|api\.mistral\.ai|api\.cohere\.(?:com|ai)|api\.groq\.com|api\.together\.(?:xyz|ai)|api\.perplexity\.ai"
+    r"|api\.deepseek\.com|api\.x\.ai|openrouter\.ai|api\.fireworks\.ai|api\.cerebras\.ai|api\.ai21\.com"
+    r"|router\.huggingface\.co|bedrock-runtime\..+\.amazonaws\.com"
+)
+
+_OPERATIONS: tuple[tuple[str, Operation], ...] = (
+    ("/chat/completions", "chat"),
+    ("/responses", "responses"),
+    ("/embeddings", "embeddings"),
+    ("/completions", "other"),
+    ("/messages", "other"),
+    (":generateContent", "other"),
+    (":streamGenerateContent", "other"),
+    ("/v2/chat", "other"),
+    ("/moderations", "other"),
+)
+_SUFFIXES = tuple(suffix for suffix, _ in _OPERATIONS)
+
+VENDOR_NAMES = {"api.openai.com": "openai", "api.anthropic.com": "anthropic"}
+
+
+def is_llm_path(path: str) -> bool:
+    """Whether ``path`` (no query) is one that LLM APIs answer at."""
+    return path.endswith(_SUFFIXES)
+
+
+def operation(path: str) -> Operation:
+    """Return what a request to ``path`` asks for."""
+    return next((name for suffix, name in _OPERATIONS if path.endswith(suffix)), "other")
+
+
+def provider(host: str) -> str:
+    """Return the provider's name: ``openai``, ``azure``, ``anthropic``, else the host."""
+    if host.endswith((".openai.azure.com", ".azure.com")):
+        return "azure"
+    if host.endswith(".api.openai.com"):
+        return "openai"
+    return VENDOR_NAMES.get(host, host)
+
+
+class Targets:
+    """Decide for each request whether it is captured.
+
+    Args:
+        base_urls: URL prefixes of LLM endpoints.
+        include: Globs over ``host/path`` (with and without the port) to capture.
+        exclude: Globs never to capture.
+    """
+
+    def __init__(
+        self, base_urls: tuple[str, ...] = (), include: tuple[str, ...] = (), exclude: tuple[str, ...] = ()
+    ) -> None:
+        self._prefixes: set[tuple[str, int | None, str]] = set()
+        self._include = include
+        self._exclude = exclude
+        for url in base_urls:
+            self.add(url)
+
+    def add(self, base_url: str) -> None:
+        """Capture LLM requests below ``base_url`` from now on."""
+        self._prefixes.add(_prefix(base_url))
+
+    def matches(self, method: str, host: str, port: int | None, path: str, *, from_sdk: bool) -> bool:
+        """Whether a request is an LLM call that is to be captured.
+
+        Args:
+            method: HTTP method, upper case.
+            host: Host without port.
+            port: None = the scheme's default.
+            path: Path without query.
+            from_sdk: Whether a monitored client sent it, which makes every host an LLM host.
+        """
+        known = method == "POST" and is_llm_path(path)
+        if not known and not self._include:
+            return False
+        if self._exclude and _any_glob(self._exclude, host, port, path):
+            return False
+        if self._include and _any_glob(self._include, host, port, path):
+            return True
+        return known and (from_sdk or self._is_llm_host(host, port, path))
+
+    def _is_llm_host(self, host: str, port: int | None, path: str) -> bool:
+        if _VENDORS.fullmatch(host):
+            return True
+        if any(h == host and p == port and path.startswith(start) for h, p, start in self._prefixes):
+            return True
+        # an application reads these when it makes its client, which may be long after this run began
+        for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE", "AZURE_OPENAI_ENDPOINT"):
+            url = os.environ.get(name)
+            if url:
+                h, p, start = _prefix(url)
+                if h == host and p == port and path.startswith(start):
+                    return True
+        return False
+
+
+def _prefix(url: str) -> tuple[str, int | None, str]:
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    return parts.hostname or "", None if port == default else port, parts.path.rstrip("/")
+
+
+def _any_glob(globs: tuple[str, ...], host: str, port: int | None, path: str) -> bool:
+    names = (host + path, f"{host}:{port}{path}") if port else (host + path,)
+    return any(fnmatchcase(name, glob) for glob in globs for name in names)

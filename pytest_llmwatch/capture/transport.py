@@ -1,0 +1,258 @@
+"""The one choke point: a wrapper on the transports of httpx and httpx2, sync and async.
+
+A request that is no LLM call goes straight to the real method. For one that is, the session decides whether it is
+played from a recording or sent; a response that is sent back is teed chunk by chunk, never buffered.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import ModuleType
+from typing import Any, Protocol
+
+from pytest_llmwatch.capture import faults
+from pytest_llmwatch.capture.exchange import Exchange, Sent, clock
+
+
+class Gate(Protocol):
+    """What the wrapper asks of the session."""
+
+    def wants(self, method: str, host: str, port: int | None, path: str) -> bool:
+        """Whether a request is to be captured."""
+
+    def begin(self, sent: Sent, module: ModuleType) -> Exchange:
+        """Open an exchange, replayed or live; raises where the request must not be made."""
+
+    def admit(self, exchange: Exchange) -> float:
+        """Check limits before a live request; return the seconds to wait first."""
+
+
+class Installation:
+    """The wrapped methods of one HTTP library."""
+
+    def __init__(self, module: ModuleType, gate: Gate) -> None:
+        self._module = module
+        self._real: list[tuple[type, str, Any]] = []
+        streams = _Streams(module)
+        self._wrap(module.HTTPTransport, "handle_request", lambda real: _sync(real, gate, module, streams))
+        self._wrap(
+            module.AsyncHTTPTransport, "handle_async_request", lambda real: _async(real, gate, module, streams)
+        )
+
+    def _wrap(self, cls: type, name: str, make: Callable[[Any], Any]) -> None:
+        real = getattr(cls, name)
+        self._real.append((cls, name, real))
+        setattr(cls, name, functools.wraps(real)(make(real)))
+
+    def remove(self) -> None:
+        """Put the real methods back."""
+        for cls, name, real in self._real:
+            setattr(cls, name, real)
+        self._real.clear()
+
+
+def install(gate: Gate) -> list[Installation]:
+    """Wrap whichever of httpx and httpx2 is installed."""
+    found = [name for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
+    return [Installation(importlib.import_module(name), gate) for name in found]
+
+
+def _wanted(request: Any, gate: Gate) -> bool:
+    url = request.url
+    return gate.wants(
+        request.method, url.host, url.port, url.raw_path.partition(b"?")[0].decode("ascii", "replace")
+    )
+
+
+def _sent(request: Any, body: bytes) -> Sent:
+    headers = {k.lower(): v for k, v in request.headers.items()}
+    return Sent(request.method, str(request.url), headers, body)
+
+
+def _sync(real: Any, gate: Gate, module: ModuleType, streams: _Streams) -> Any:
+    def handle_request(self: Any, request: Any) -> Any:
+        if not _wanted(request, gate):
+            return real(self, request)
+        exchange = gate.begin(_sent(request, request.read()), module)
+        if exchange.replayed is not None:
+            return streams.play(exchange, request, asynchronous=False)
+        pause = gate.admit(exchange)
+        if pause > 0:
+            _sleep(pause)
+        exchange.start()
+        exchange.call.started(exchange)
+        try:
+            response = real(self, request)
+        except BaseException as error:
+            exchange.failed(error)
+            raise
+        exchange.responded(response.status_code, response.reason_phrase, response.headers.multi_items())
+        response.stream = streams.tee(response.stream, exchange)
+        return response
+
+    return handle_request
+
+
+def _async(real: Any, gate: Gate, module: ModuleType, streams: _Streams) -> Any:
+    async def handle_async_request(self: Any, request: Any) -> Any:
+        if not _wanted(request, gate):
+            return await real(self, request)
+        exchange = gate.begin(_sent(request, await request.aread()), module)
+        if exchange.replayed is not None:
+            return streams.play(exchange, request, asynchronous=True)
+        pause = gate.admit(exchange)
+        if pause > 0:
+            import anyio  # asyncio or trio: httpx depends on it
+
+            await anyio.sleep(pause)
+        exchange.start()
+        exchange.call.started(exchange)
+        try:
+            response = await real(self, request)
+        except BaseException as error:
+            exchange.failed(error)
+            raise
+        exchange.responded(response.status_code, response.reason_phrase, response.headers.multi_items())
+        response.stream = streams.atee(response.stream, exchange)
+        return response
+
+    return handle_async_request
+
+
+def _sleep(seconds: float) -> None:
+    import time
+
+    time.sleep(seconds)
+
+
+class _Streams:
+    """The stream classes of one HTTP library, which insists on its own base classes."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self.tee = _tee_class(module)
+        self.atee = _async_tee_class(module)
+        self._player = _player_class(module)
+
+    def play(self, exchange: Exchange, request: Any, *, asynchronous: bool) -> Any:
+        """Return the recorded response, or raise the recorded error."""
+        if exchange.status_code is None:
+            exchange.closed()
+            raise faults.rebuild(self._module, exchange.error or {}, request)
+        extensions: dict[str, Any] = {"http_version": b"HTTP/1.1"}
+        if exchange.reason:
+            extensions["reason_phrase"] = exchange.reason.encode("ascii", "replace")
+        return self._module.Response(
+            exchange.status_code,
+            headers=exchange.headers,
+            stream=self._player(exchange, request, asynchronous),
+            extensions=extensions,
+        )
+
+
+def _tee_class(module: ModuleType) -> Any:
+    class Tee(module.SyncByteStream):  # type: ignore[misc,name-defined]
+        def __init__(self, inner: Any, exchange: Exchange) -> None:
+            self._inner = inner
+            self._exchange = exchange
+
+        def __iter__(self) -> Iterator[bytes]:
+            exchange = self._exchange
+            iterator = iter(self._inner)
+            while True:
+                before = clock()
+                try:
+                    data = next(iterator)
+                except StopIteration:
+                    exchange.ended(clock() - before)
+                    return
+                except BaseException as error:
+                    exchange.broke(error, clock() - before)
+                    raise
+                exchange.chunk(data, clock() - before)
+                yield data
+
+        def close(self) -> None:
+            try:
+                self._inner.close()
+            finally:
+                self._exchange.closed()
+
+    return Tee
+
+
+def _async_tee_class(module: ModuleType) -> Any:
+    class AsyncTee(module.AsyncByteStream):  # type: ignore[misc,name-defined]
+        def __init__(self, inner: Any, exchange: Exchange) -> None:
+            self._inner = inner
+            self._exchange = exchange
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            exchange = self._exchange
+            iterator = aiter(self._inner)
+            while True:
+                before = clock()
+                try:
+                    data = await anext(iterator)
+                except StopAsyncIteration:
+                    exchange.ended(clock() - before)
+                    return
+                except BaseException as error:
+                    exchange.broke(error, clock() - before)
+                    raise
+                exchange.chunk(data, clock() - before)
+                yield data
+
+        async def aclose(self) -> None:
+            try:
+                await self._inner.aclose()
+            finally:
+                self._exchange.closed()
+
+    return AsyncTee
+
+
+def _player_class(module: ModuleType) -> Any:
+    class _Base(module.SyncByteStream):  # type: ignore[misc,name-defined]
+        def __init__(self, exchange: Exchange, request: Any) -> None:
+            self._exchange = exchange
+            self._request = request
+
+        def _pieces(self) -> Iterator[bytes]:
+            exchange = self._exchange
+            place = 0
+            for _, size in exchange.times.chunks or ((0.0, len(exchange.body)),):
+                if size:
+                    yield exchange.body[place : place + size]
+                place += size
+
+        def _end(self) -> None:
+            exchange = self._exchange
+            exchange.closed()
+            if exchange.state == "broken":
+                raise faults.rebuild(module, exchange.error or {}, self._request)
+
+    class Player(_Base):
+        def __iter__(self) -> Iterator[bytes]:
+            yield from self._pieces()
+            self._end()
+
+        def close(self) -> None:
+            self._exchange.closed()
+
+    class AsyncPlayer(_Base, module.AsyncByteStream):  # type: ignore[misc,name-defined]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for piece in self._pieces():
+                yield piece
+            self._end()
+
+        async def aclose(self) -> None:
+            self._exchange.closed()
+
+    def player(exchange: Exchange, request: Any, asynchronous: bool) -> Any:
+        return (AsyncPlayer if asynchronous else Player)(exchange, request)
+
+    return player
