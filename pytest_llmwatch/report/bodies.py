@@ -77,7 +77,7 @@ def _score(score: Score) -> dict[str, JSON]:
         "value": None if score.value is None else fmt.value(score.value, "ratio", score.threshold),
         "bar": None if score.value is None else round(100 * min(1.0, max(0.0, score.value)), 1),
         "label": (score.label or "unscored").replace("_", " ") if score.value is None else None,
-        "limit": None if score.threshold is None else fmt.limit(score.threshold, "ratio", "floor"),
+        "limit": None if score.threshold is None else fmt.value(score.threshold, "ratio", score.threshold),
         "below": score.passed is False,
         "why": score.explanation[:600],
         "info": score.informational,

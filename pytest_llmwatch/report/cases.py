@@ -30,6 +30,11 @@ class Worst:
         return self.call.id if self.call else "?"
 
     @property
+    def short(self) -> str:
+        """The last part of the name: the test or the case."""
+        return self.name.rsplit("::", 1)[-1]
+
+    @property
     def call_id(self) -> str | None:
         """Id to link to."""
         if self.call is not None:

@@ -6,7 +6,7 @@ The templates draw what these records say; nothing here knows SVG.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -85,27 +85,35 @@ def histogram(
         return None
     positions = [*values, *(v for _, v, _ in limits), *(v for _, v in quantiles if v)]
     scale = _scale(min(positions), max(positions))
-    edges = [scale.inverse(i / bins) for i in range(bins + 1)]
+    ceiling = min((v for _, v, kind in limits if kind == "ceiling"), default=math.inf)
+    places = [i / bins for i in range(bins + 1)]
+    if math.isfinite(ceiling):  # a border of bars at the limit: each bar is on one side of it
+        nearest = min(range(1, bins), key=lambda i: abs(places[i] - scale.forward(ceiling)))
+        places[nearest] = scale.forward(ceiling)
+    edges = [scale.inverse(p) for p in places]
     counts = [0] * bins
     for value in values:
-        counts[min(bins - 1, max(0, bisect_right(edges, value) - 1))] += 1
+        # a value that equals the limit is inside it
+        at = bisect_left(edges, value) if value == ceiling else bisect_right(edges, value)
+        counts[min(bins - 1, max(0, at - 1))] += 1
     top = max(counts)
-    ceiling = min((v for _, v, kind in limits if kind == "ceiling"), default=math.inf)
     drawn = tuple(
         Bin(
-            _r(100 * i / bins), _r(100 / bins), _r(_PLOT - _PLOT * c / top), _r(_PLOT * c / top),
-            fmt.value(edges[i], unit), fmt.value(edges[i + 1], unit), c, edges[i] >= ceiling,
+            _r(100 * places[i]), _r(100 * (places[i + 1] - places[i])),
+            _r(_PLOT - _PLOT * c / top), _r(_PLOT * c / top),
+            fmt.value(edges[i], unit), fmt.value(edges[i + 1], unit), c, edges[i] >= ceiling * (1 - 1e-9),
         )
         for i, c in enumerate(counts) if c
     )  # fmt: skip
-    marks = tuple(_mark(scale, v, f"{name} {fmt.value(v, unit)}", name) for name, v in quantiles if v is not None)
+    known = [(name, v) for name, v in quantiles if v is not None]
+    marks = tuple(_mark(scale, v, f"{name} {fmt.value(v, unit)}", name) for name, v in known)
     text = ", ".join(m.label for m in marks)
     return Histogram(
         title=title,
         description=f"Distribution of {len(values):,} values{': ' + text if text else ''}.",
         bins=drawn,
         ticks=tuple(_mark(scale, v, fmt.value(v, unit)) for v in scale.ticks),
-        limits=tuple(_mark(scale, v, f"{name} {fmt.value(v, unit, v)}", kind=kind) for name, v, kind in limits),
+        limits=tuple(_mark(scale, v, f"{name} {fmt.value(v, unit, v)}", "", kind) for name, v, kind in limits),
         quantiles=marks,
         top=top,
         n=len(values),

@@ -173,7 +173,7 @@ def _card(case: cases.Worst, row: RuleRow, options: HtmlOptions) -> _Card:
     size = _CARD_TEXT if options.bodies != "none" else 0
     body = bodies.body(case, size)
     if options.bodies == "none":
-        body |= {"input": None, "output": None, "reference": None, "context": []}
+        body |= {"input": None, "output": None, "reference": None, "context": [], "evidence": []}
     error = None
     if call is not None and call.failed:
         error = f"{call.error_type or call.status}: {call.error or 'no message'}"[:2000]
@@ -206,7 +206,8 @@ def _limits(rows: list[RuleRow], *names: str) -> list[tuple[str, float, str]]:
         if v.scope is None and v.rule in names and v.unit == "s":
             short = v.rule.rsplit(".", 1)[-1].replace("ttft_", "")
             if v.limit is not None:
-                out.append((f"{short} ≤", v.limit, "ceiling"))
+                # half of the calls may exceed a p50: bars beyond it are nothing special
+                out.append((f"{short} ≤", v.limit, "middle" if short == "p50" else "ceiling"))
             elif v.warn_limit is not None:
                 out.append((f"{short} warns", v.warn_limit, "warn"))
     return sorted(out, key=lambda limit: limit[1])
@@ -288,9 +289,9 @@ def _calls(report: Report, rows: list[RuleRow], index: cases.Index, options: Htm
     names = sorted(
         dict.fromkeys(s.name for r in report.run.results for s in r.scores), key=lambda n: n != "composite"
     )
-    limit = min((v for _, v, kind in _limits(rows, "latency.p95", "latency.max") if kind == "ceiling"), default=None)
+    ceilings = [v for _, v, kind in _limits(rows, "latency.p95", "latency.max") if kind == "ceiling"]
     columns = island.columns(report, index, kept.places, names)
-    columns["slow"] = limit
+    columns["slow"] = min(ceilings, default=None)
     return {
         "island": island.pack(columns),
         "chunks": kept.chunks,
@@ -321,10 +322,14 @@ class _Item:
 def _contents(context: dict[str, Any]) -> list[_Item]:
     layers: list[_Layer] = context["layers"]
     broken = sum(r.state == "broken" for layer in layers for r in layer.open)
+    count = sum(p[1] for p in context["problems"])
+    problems = (count, _Item("problems", "Problems", f"{count:,}", "blind"))
+    early = context["report"].verdict == "error"
     items = [
-        (context["problems"], _Item("problems", "Problems", str(sum(p[1] for p in context["problems"])), "blind")),
+        *([problems] if early else []),
         (True, _Item("rules", "Rules", f"{broken} broken" if broken else None, "broken")),
         (context["worst"], _Item("worst", "Worst cases")),
+        *([] if early else [problems]),
         (context["case_rows"], _Item("cases", "Cases", f"{context['case_total']:,}")),
         (context["failures"] or context["errors"], _Item("failures", "Failures")),
         (context["latency"] or context["ttft"], _Item("latency", "Latency")),

@@ -37,6 +37,11 @@ def short(text: object, limit: int) -> str:
     return one_line(str(text), limit)
 
 
+def tail(nodeid: str) -> str:
+    """Return the last part of a node id."""
+    return nodeid.rsplit("::", 1)[-1]
+
+
 def slug(rule: str) -> str:
     """Return a fragment for a rule: ``rule-scope-feature-rag-latency-p95``."""
     return "rule-" + re.sub(r"[^A-Za-z0-9]+", "-", rule).strip("-")
@@ -66,7 +71,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.filters |= {
-        "vis": visible, "plain": plain, "short": short, "slug": slug, "tone": tone, "label": label,
+        "vis": visible, "plain": plain, "short": short, "slug": slug, "tone": tone, "tail": tail, "label": label,
         "value": fmt.value, "percent": fmt.percent,
     }  # fmt: skip
     return env

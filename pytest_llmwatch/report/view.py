@@ -119,7 +119,7 @@ def _interval(verdict: Verdict, relative: bool) -> str | None:
     low, high = verdict.ci
     if verdict.delta is not None:
         return f"{fmt.change(low, relative=relative)} … {fmt.change(high, relative=relative)}"
-    return f"{fmt.value(low, verdict.unit)} … {'∞' if high is None else fmt.value(high, verdict.unit)}"
+    return fmt.interval(low, high, verdict.unit)
 
 
 def rules(report: Report) -> list[RuleRow]:

@@ -21,11 +21,25 @@ function texts(text, evidence) {
   return node;
 }
 
+function meter(share) {
+  const host = make('span', { class: 'meter', 'aria-hidden': 'true' });
+  if (share === null) return host;
+  const draw = (tag, attributes) => {
+    const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    return node;
+  };
+  const svg = draw('svg', { width: '100%', height: 6 });
+  svg.append(draw('rect', { width: share + '%', height: 6, rx: 3 }));
+  host.append(svg);
+  return host;
+}
+
 function scoreList(body) {
   const list = make('ul', { class: 'scores' });
   for (const score of body.scores) {
     const why = make('span', { class: 'why' });
-    if (score.below) why.append(make('b', {}, '✗ under ' + score.limit + '. '));
+    if (score.below) why.append(make('b', {}, '✗ under ' + score.limit + ': '));
     show(why, score.why);
     body.evidence.forEach((item, i) => {
       if (item.score !== score.name) return;
@@ -36,7 +50,7 @@ function scoreList(body) {
       why.append(line);
     });
     const value = make('span', { class: 'num' }, score.value === null ? make('i', {}, score.label) : score.value);
-    list.append(make('li', { class: score.below ? 'below' : null }, show(make('span', { class: 'name' }), score.name), make('span', {}), value, why));
+    list.append(make('li', { class: score.below ? 'below' : null }, show(make('span', { class: 'name' }), score.name), meter(score.bar), value, why));
   }
   return list;
 }
@@ -80,6 +94,7 @@ class Detail {
     const rest = make('div', {});
     host.replaceChildren(this.bar, title, factList(calls, row), rest);
     host.hidden = false;
+    document.querySelector('.view').classList.add('open');
     host.scrollTop = 0;
     title.focus({ preventScroll: true });
     const body = await bodyOf(calls, row);
@@ -100,6 +115,7 @@ class Detail {
     if (this.row < 0) return;
     this.row = -1;
     this.host.hidden = true;
+    document.querySelector('.view').classList.remove('open');
     this.host.replaceChildren();
     if (this.back && this.back.isConnected) this.back.focus({ preventScroll: true });
   }
