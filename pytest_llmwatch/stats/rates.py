@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import bdtr, betainc, betaincinv
+
+Sizes = np.ndarray[tuple[int], np.dtype[np.int64]]
+Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 N_CAP = 1_000_000
 """No sample size above this is proposed."""
@@ -62,10 +64,12 @@ def n_to_pass(observed: float, limit: float, *, level: float = 0.95, power: floa
         return None
     if observed <= 0:
         return math.ceil(math.log(1 - level) / math.log1p(-limit) - 1e-9)
-    sizes = _sizes()
-    allowed = _most_allowed(sizes, limit, 1 - level)
-    reached = (allowed >= 0) & (bdtr(np.maximum(allowed, 0), sizes, observed) >= power)
-    return _first(sizes, reached)
+
+    def settled(sizes: Sizes) -> Flags:
+        allowed = _most_allowed(sizes, limit, 1 - level)
+        return (allowed >= 0) & (bdtr(np.maximum(allowed, 0), sizes, observed) >= power)
+
+    return _least_size(settled)
 
 
 def n_to_fail(observed: float, limit: float, *, alpha: float, power: float = 0.80) -> int | None:
@@ -77,32 +81,40 @@ def n_to_fail(observed: float, limit: float, *, alpha: float, power: float = 0.8
         return None
     if limit <= 0:
         return 1 if observed >= 1 else math.ceil(math.log(1 - power) / math.log1p(-observed) - 1e-9)
-    sizes = _sizes()
-    # the least k with P(X >= k) <= alpha is one more than the least k with P(X <= k) >= 1 - alpha
-    needed = _least_reaching(sizes, limit, 1 - alpha) + 1
-    possible = needed <= sizes
-    shown = 1 - bdtr(np.minimum(needed, sizes) - 1, sizes, min(observed, 1 - 1e-12))
-    return _first(sizes, possible & (shown >= power))
+
+    def settled(sizes: Sizes) -> Flags:
+        # the least k with P(X >= k) <= alpha is one more than the least k with P(X <= k) >= 1 - alpha
+        needed = _least_reaching(sizes, limit, 1 - alpha) + 1
+        shown = 1 - bdtr(np.minimum(needed, sizes) - 1, sizes, min(observed, 1 - 1e-12))
+        return (needed <= sizes) & (shown >= power)
+
+    return _least_size(settled)
 
 
-@functools.cache
-def _sizes() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    grid = np.unique(np.ceil(1.005 ** np.arange(math.ceil(math.log(N_CAP) / math.log(1.005)) + 1)))
-    return grid[grid <= N_CAP].astype(np.int64)
+def _least_size(settled: Callable[[Sizes], Flags]) -> int | None:
+    """Return the least size that is ``settled``: found on a coarse grid, then on one of 0.5 % below it."""
+    coarse = _grid(1, N_CAP, 1.05)
+    found = _first(coarse, settled(coarse))
+    if found is None:
+        return None
+    fine = _grid(max(1, int(found / 1.2)), found, 1.005)
+    return _first(fine, settled(fine)) or found
 
 
-def _first(
-    sizes: np.ndarray[tuple[int], np.dtype[np.int64]], reached: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> int | None:
-    # the power of a discrete test is a saw-tooth: ask that it hold from here on over the next few sizes
+def _grid(low: int, high: int, ratio: float) -> Sizes:
+    steps = math.ceil(math.log(high / low) / math.log(ratio)) + 1
+    grid = np.unique(np.ceil(low * ratio ** np.arange(steps)))
+    return grid[grid <= high].astype(np.int64)
+
+
+def _first(sizes: Sizes, reached: Flags) -> int | None:
+    # the power of a discrete test is a saw-tooth: ask that it hold at the next size of the grid too
     steady = reached.copy()
     steady[:-1] &= reached[1:]
     return int(sizes[int(np.argmax(steady))]) if steady.any() else None
 
 
-def _most_allowed(
-    sizes: np.ndarray[tuple[int], np.dtype[np.int64]], rate: float, tail: float
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _most_allowed(sizes: Sizes, rate: float, tail: float) -> Sizes:
     """For each n, the most k with P(X <= k) <= tail, -1 where there is none."""
     low = np.full(sizes.shape, -1, dtype=np.int64)
     high = sizes.copy()
@@ -114,9 +126,7 @@ def _most_allowed(
     return low
 
 
-def _least_reaching(
-    sizes: np.ndarray[tuple[int], np.dtype[np.int64]], rate: float, mass: float
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _least_reaching(sizes: Sizes, rate: float, mass: float) -> Sizes:
     """For each n, the least k with P(X <= k) >= mass."""
     low = np.full(sizes.shape, -1, dtype=np.int64)
     high = sizes.copy()
