@@ -20,12 +20,16 @@ _USER_PATTERN_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A secret or personal datum in a text: its kind, and where (end exclusive)."""
+    """A secret or personal datum in a text: its kind, and where (end exclusive).
+
+    ``personal`` marks personal data, ``custom`` what a user's pattern found: neither is sure to be a secret.
+    """
 
     kind: str
     start: int
     end: int
     personal: bool = False
+    custom: bool = False
 
 
 class Redactor:
@@ -56,7 +60,7 @@ class Redactor:
             return []  # an inline image: random letters, which no pattern should be tried on
         found = [f for pattern in self._patterns for f in _matches(pattern, s)]
         for name, search in self._user:
-            found.extend(Finding(name.upper(), start, end) for start, end in search(s))
+            found.extend(Finding(name.upper(), start, end, custom=True) for start, end in search(s))
         if len(found) < 2:
             return found
         kept: list[Finding] = []

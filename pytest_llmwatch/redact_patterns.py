@@ -93,7 +93,8 @@ def _assigned(text: str) -> bool:
 
 
 def _password(text: str) -> bool:
-    return not text.startswith(("[", "$", "<", "{", "%"))
+    # "http://host:8080/a@b" has a port there, "${PASSWORD}" is a variable
+    return not text.startswith(("[", "$", "<", "{", "%")) and not re.match(r"\d{1,5}/", text)
 
 
 def _p(

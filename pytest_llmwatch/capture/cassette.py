@@ -97,7 +97,8 @@ class CassetteHandle:
         here = (self.repeat, self.attempt)
         # a rerun of a test replays what its first execution recorded
         place = here if here in places else (self.repeat, 0)
-        return [i for i in self._file.interactions if i.place == place]
+        mine = [i for i in self._file.interactions if i.place == place]
+        return [i for i in mine if not i.is_dead] if self.can_record else mine
 
     def _rekeyed(self) -> dict[str, list[Interaction]]:
         """Index what is left by what its stored request says now: edited by hand, or redacted by new patterns."""
@@ -148,8 +149,9 @@ class Shelf:
         """
         with self._lock:
             file = self._file(path, display)
-            if not file.existed:
-                # new in this session: "once" goes on recording into it, though the file exists by now
+            if not file.existed or all(i.is_dead for i in file.interactions):
+                # new in this session: "once" goes on recording into it, though the file exists by now. A file that
+                # only says that the endpoint was down is no recording: once it is up, it is recorded
                 self._fresh.add(path)
             return CassetteHandle(self, file, repeat=repeat, attempt=attempt, fresh=path in self._fresh)
 

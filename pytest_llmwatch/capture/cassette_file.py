@@ -16,6 +16,7 @@ from vcr.serialize import deserialize, serialize
 
 from pytest_llmwatch import atomic
 from pytest_llmwatch.capture.cassette_yaml import FlowList, Serializer, corrupt
+from pytest_llmwatch.capture.faults import DEAD
 from pytest_llmwatch.errors import CassetteError, SecretFound
 from pytest_llmwatch.model import SCHEMA_VERSION
 from pytest_llmwatch.redact import Redactor
@@ -80,6 +81,14 @@ class Interaction:
     def content_type(self) -> str:
         """The request's content type, empty if it was not kept."""
         return str(self.request.headers.get("content-type", ""))
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it records that nobody answered, or that key or model were refused: nothing worth keeping."""
+        error = self.timing.get("error")
+        if self.timing.get("state") == "failed" and isinstance(error, dict):
+            return error.get("type") in DEAD
+        return self.response["status"]["code"] in (401, 403, 404)
 
     @property
     def place(self) -> tuple[int, int]:
@@ -150,11 +159,12 @@ def merged(
 ) -> list[Interaction]:
     """Return old and new recordings in stable order: by repeat and attempt, old before new.
 
-    With ``replace``, an old recording goes where a new one has its key; what was not recorded again is kept.
+    With ``replace``, an old recording goes where a new one has its key; without, only one that records a dead
+    endpoint goes. What was not recorded again is kept.
     """
     new = list(new)
-    keys = {key for key, _ in new} if replace else set()
-    items = [(key, item) for key, item in old if key not in keys] + new
+    keys = {key for key, _ in new}
+    items = [(key, item) for key, item in old if key not in keys or not (replace or item.is_dead)] + new
     return [item for _, item in sorted(items, key=lambda pair: pair[0][:2])]
 
 
@@ -200,7 +210,7 @@ class _Persister:
         }
         text = serialize(copies, serializer)
         for finding in self._redactor.find(text):
-            if not finding.personal:
+            if not finding.personal and not finding.custom:
                 line = text.count("\n", 0, finding.start) + 1
                 raise SecretFound(
                     f"line {line} of the cassette would hold a secret ({finding.kind}), so it was not saved; keep "

@@ -127,7 +127,10 @@ class Exchange:
     def broke(self, error: BaseException, waited: float) -> None:
         """Note that the body broke off with an error."""
         self._waited += waited
-        self._over("broken", error)
+        if faults.error_type(error) == "cancelled":
+            self._over("closed_early")  # the application gave up, the server did not fail
+        else:
+            self._over("broken", error)
 
     def closed(self) -> None:
         """Note that the reader closed the body, or that the test is over and it never will."""

@@ -128,11 +128,10 @@ class LlmCall:
             raise UsageError(
                 "llm_call needs a model: give model=, or set [model] model in budget.toml", slug="no-model"
             )
-        version = params.pop("prompt_version", None) or self._settings.prompt_version
+        # the call's own, then the marker's or the golden set's, then budget.toml's
+        version = params.pop("prompt_version", None) or self._watch.labels.get("prompt_version")
+        version = version or self._settings.prompt_version
         labels = {} if version is None else {"prompt_version": str(version)}
-        for name, value in labels.items():
-            if name in self._watch.labels and name not in params and version == self._settings.prompt_version:
-                labels[name] = self._watch.labels.get(name, value)  # a marker is nearer than budget.toml
         adapted = adapt(params, api)
         if api == "chat":
             adapted["messages"] = (

@@ -146,7 +146,7 @@ class CallBuilder:
             usage=answer.usage,
             tool_calls=tuple(_redacted(t, text) for t in answer.tool_calls),
             finish_reason=answer.finish_reason,
-            request_id=_header(last, "x-request-id", "request-id") or answer.id,
+            request_id=answer.id or _header(last, "x-request-id", "request-id"),
             system_fingerprint=answer.system_fingerprint,
             status=answer.status,
             error_type=answer.error_type,

@@ -11,6 +11,7 @@ from pytest_llmwatch.capture.fingerprint import SECRET_QUERY
 from pytest_llmwatch.capture.sse import Event, events
 from pytest_llmwatch.pricing import base_name
 from pytest_llmwatch.redact import Redactor
+from pytest_llmwatch.redact_patterns import SECRET_KEYS
 
 _NAME_KEYS = frozenset({"model", "id", "name", "root", "model_path", "model_alias"})
 _DELTA_KEYS = ("content", "refusal", "reasoning_content", "reasoning", "text", "partial_json", "thinking")
@@ -44,9 +45,8 @@ class Scrubber:
             return None
         cleaned = self.value(value)
         text = json.dumps(cleaned, ensure_ascii=False, indent=2)
-        if _pairs(text) != _pairs(json.dumps(cleaned)) or (cleaned == value and _pairs(text) != _pairs(body)):
-            return None
-        return text
+        # a key given twice, or a NaN, does not survive: such a body is kept as it came
+        return text if cleaned != value or _pairs(text) == _pairs(body) else None
 
     def text(self, s: str) -> str:
         """Return ``s`` redacted."""
@@ -60,8 +60,9 @@ class Scrubber:
         if isinstance(value, str):
             if key in _NAME_KEYS:
                 value = base_name(value)
-            hidden: dict[str, Any] = self._redactor.value({key: value}) if key else {}
-            return hidden.get(key, value) if key in hidden else self.text(value)
+            if key.lower() in SECRET_KEYS and value and not value.startswith("["):
+                return self._redactor.placeholder("SECRET", value)
+            return self.text(value)
         if isinstance(value, dict):
             return {self.text(k): self.value(v, k) for k, v in value.items()}
         if isinstance(value, list):
