@@ -6,6 +6,7 @@
 #   make demo-live        the same sets against the real local model, recorded nowhere
 #   make test             the whole test suite
 #   make lint             ruff and mypy --strict
+#   make docs             fill the generated parts of docs/reference/ from the code
 #   make bench            start-up of an idle plugin against pytest without it
 #   make record           record the golden sets again from the local model
 
@@ -20,7 +21,7 @@ GATE = $(BIN)/python -m pytest golden_sets --llm-budget=budget.toml
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo demo-regression demo-live record test lint bench core live dev clean
+.PHONY: help demo demo-regression demo-live record test lint docs bench core live dev clean
 .NOTPARALLEL:
 
 help:
@@ -38,10 +39,14 @@ demo-regression: core
 	@$(BIN)/python golden_sets/check_regression.py
 
 demo-live: live
-	@$(MODEL) -- $(GATE) --llm-record=off
+	@$(MODEL) -- $(GATE) --llm-record=off --llm-concurrency=1
+
+# one call at a time: the recorded times are the model's, not those of a queue; the fixed port keeps the diff small
+RECORD = $(BIN)/python -m pytest golden_sets --llm-record=all --llm-concurrency=1
 
 record: live
-	@$(MODEL) -- $(GATE) --llm-record=all
+	@$(MODEL) --port 8917 -- sh -c "$(RECORD) --llm-report=llmwatch-report/recorded && \
+	$(RECORD) --llm-variant=careless --llm-report=llmwatch-report/recorded-careless"
 
 test: dev
 	@$(BIN)/python -m pytest tests -n $(WORKERS) $(PYTEST_ARGS)
@@ -49,6 +54,9 @@ test: dev
 lint: dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+docs: dev
+	@$(BIN)/python docs/generate.py
 
 bench: core
 	@$(BIN)/python bench/startup/run.py $(BENCH_ARGS)

@@ -1,0 +1,192 @@
+"""Fill the generated parts of docs/reference/ from the code: ``python docs/generate.py [--check]``.
+
+A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``. The sections of
+``messages.md`` are sorted by slug.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from pytest_llmwatch import budget_grammar as grammar
+from pytest_llmwatch import cli, golden_schema
+from pytest_llmwatch.plugin import entry
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+UNITS = {"s": "s", "usd": "USD", "ratio": "share, 0 to 1", "per_minute": "a minute", "per_second": "a second"}
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def options() -> str:
+    """The options of pytest."""
+    rows = []
+    for flag, given in entry._OPTIONS:
+        value = given.get("metavar", "")
+        shown = f"`{flag}={value}`" if value else f"`{flag}`"
+        ini = f"`{flag[2:].replace('-', '_')}`"
+        known = ini if ini.strip("`") in entry._INI else ""
+        rows.append((shown, known, str(given.get("help", ""))))
+    return table(("option", "ini name", "meaning"), rows)
+
+
+def ini() -> str:
+    """The ini names."""
+    return table(("ini name", "meaning"), [(f"`{name}`", text) for name, text in entry._INI.items()])
+
+
+def markers() -> str:
+    """The markers."""
+    rows = [(f"`@pytest.mark.{m.split(':')[0]}`", m.split(": ", 1)[1]) for m in entry._MARKERS]
+    return table(("marker", "meaning"), rows)
+
+
+def rules() -> str:
+    """The limits of budget.toml, a table for each."""
+    parts = []
+    for name in dict.fromkeys(spec.table for spec in grammar.RULES):
+        specs = [spec for spec in grammar.RULES if spec.table == name]
+        rows = [
+            (
+                f"`{s.key}`",
+                s.meaning,
+                UNITS.get(s.unit, s.unit),
+                "at most" if s.direction == "ceiling" else "at least",
+                s.kind + (", `test` may switch it" if s.testable else ""),
+            )
+            for s in specs
+        ]
+        layer = specs[0].layer
+        parts.append(f"### `[{name}]` ({layer})\n\n{table(('key', 'meaning', 'unit', 'limit', 'kind'), rows)}")
+    return "\n\n".join(parts)
+
+
+def sections() -> str:
+    """The settings of budget.toml."""
+    parts = []
+    shown = {"price": '[prices."MODEL"]', "alert": "[[alert]]", "runbook": "[[runbook]]", "waiver": "[[waiver]]"}
+    for name, fields in grammar.SECTIONS.items():
+        rows = [
+            (
+                f"`{key}`" + (" (required)" if field.required else ""),
+                ", ".join(f"`{c}`" for c in field.choices) or field.type,
+                field.meaning,
+            )
+            for key, field in fields.items()
+        ]
+        parts.append(f"### `{shown.get(name, f'[{name}]')}`\n\n{table(('key', 'value', 'meaning'), rows)}")
+    return "\n\n".join(parts)
+
+
+def _schema_rows(schema: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for key, spec in schema["properties"].items():
+        kinds = spec.get("type", "")
+        kind = " or ".join(kinds) if isinstance(kinds, list) else kinds
+        if "enum" in spec:
+            kind = ", ".join(f"`{value}`" for value in spec["enum"])
+        mark = " (required)" if key in schema.get("required", ()) else ""
+        rows.append((f"`{key}`{mark}", kind, spec.get("description", "")))
+    return rows
+
+
+def golden_set() -> str:
+    """The keys of set.yaml."""
+    return table(("key", "value", "meaning"), _schema_rows(golden_schema.SET_SCHEMA))
+
+
+def golden_case() -> str:
+    """The keys of a case."""
+    return table(("key", "value", "meaning"), _schema_rows(golden_schema.CASE_SCHEMA))
+
+
+def commands() -> str:
+    """The command line; not argparse's own help text, which changes from one Python to the next."""
+    return "\n\n".join(_command(*found) for found in _parsers(cli.build_parser()))
+
+
+def _parsers(parser: argparse.ArgumentParser, about: str = "") -> Iterable[tuple[argparse.ArgumentParser, str]]:
+    children = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    if not children:
+        yield parser, about
+    for action in children:
+        helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
+        for name, child in action.choices.items():
+            yield from _parsers(child, helps.get(name, ""))
+
+
+def _command(parser: argparse.ArgumentParser, about: str) -> str:
+    rows = []
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        value = str(action.metavar or (", ".join(action.choices) if action.choices else "") or "")
+        if action.option_strings:
+            shown = ", ".join(f"`{flag}`" for flag in action.option_strings)
+            shown += f" `{value}`" if value and action.nargs != 0 else ""
+        else:
+            shown = f"`{value or action.dest}`"
+        rows.append((shown, action.help or ""))
+    said = f"{about[:1].upper()}{about[1:]}."
+    words = table(("argument", "meaning"), rows) if rows else "No arguments."
+    return f"### `{parser.prog}`\n\n{said}\n\n{words}"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "options": options,
+    "ini": ini,
+    "markers": markers,
+    "rules": rules,
+    "sections": sections,
+    "golden_set": golden_set,
+    "golden_case": golden_case,
+    "commands": commands,
+}
+
+
+def fill(page: str) -> str:
+    """Return ``page`` with its generated parts made anew.
+
+    Raises:
+        KeyError: The page asks for a part that does not exist.
+    """
+    pattern = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+    return pattern.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]()}\n\n{m[3]}", page)
+
+
+def sort_messages(page: str) -> str:
+    """Return the page of messages with its sections sorted by slug, each once."""
+    head, *parts = re.split(r"^(?=## )", page, flags=re.MULTILINE)
+    kept = {part.splitlines()[0].strip("# `"): part.strip() for part in parts}
+    return "\n\n".join([head.strip(), *(kept[slug] for slug in sorted(kept))]) + "\n"
+
+
+def pages() -> Iterable[tuple[Path, str]]:
+    """Yield each page of the reference with what it should say."""
+    for path in sorted(REFERENCE.glob("*.md")):
+        text = fill(path.read_text("utf-8"))
+        yield path, sort_messages(text) if path.name == "messages.md" else text
+
+
+def main() -> int:
+    """Write the pages, or with ``--check`` only tell which are behind the code."""
+    check = "--check" in sys.argv[1:]
+    stale = [(path, text) for path, text in pages() if path.read_text("utf-8") != text]
+    for path, text in stale:
+        if not check:
+            path.write_text(text, "utf-8")
+        print(f"{'stale' if check else 'wrote'}: {path.name}", file=sys.stderr)
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
