@@ -55,8 +55,7 @@ scorers:
   - must_mention
   - relevance
   - groundedness
-labels:
-  feature: support
+feature: support
 """
 
 CASES = """\

@@ -45,18 +45,23 @@ def bare_excepts(source: str) -> list[int]:
 
 
 def checkless_tests(source: str) -> list[str]:
-    """Return the names of test functions that check nothing."""
+    """Return the names of test functions that check nothing, neither themselves nor in a helper of their file."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    tests = [n for n in ast.walk(ast.parse(source)) if isinstance(n, kinds) and n.name.startswith("test_")]
-    return [test.name for test in tests if not any(_checks(node) for node in ast.walk(test))]
+    functions = {n.name: n for n in ast.walk(ast.parse(source)) if isinstance(n, kinds)}
+    checking: set[str] = set()
+    while more := {n for n, f in functions.items() if n not in checking and _checks(f, checking)}:
+        checking |= more
+    return [name for name in functions if name.startswith("test_") and name not in checking]
 
 
-def _checks(node: ast.AST) -> bool:
-    if isinstance(node, ast.Assert):
-        return True
-    if isinstance(node, ast.Call):
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        return bool(CHECKS.match(name.lstrip("_")))
+def _checks(function: ast.AST, helpers: set[str]) -> bool:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in helpers or CHECKS.match(name.lstrip("_")):
+                return True
     return False
 
 
@@ -110,27 +115,31 @@ def test_every_test_checks_something(tracked: list[Path], project_root: Path) ->
     assert {name: bare for name, source in tests.items() if (bare := checkless_tests(source))} == {}
 
 
-def _slugs(tracked: list[Path], root: Path) -> dict[str, str]:
-    """Every slug that the package gives an error or a message, and a file that does."""
-    slugs: dict[str, str] = {}
-    for name, source in _python(tracked, root):
-        if not name.startswith("pytest_llmwatch/"):
+SLUG = re.compile(r"[a-z]+(-[a-z0-9]+)+")
+RAISES = re.compile(r"^_?(error|bad|unknown|.*Error|.*Found|.*Recording|.*Reached|Problem)$")
+
+
+def slugs_in(source: str) -> set[str]:
+    """Return every slug that ``source`` gives an error, by keyword or in place, or writes out in brackets."""
+    found = set(re.findall(r"\[llmwatch:([a-z0-9-]+)\]", source)) - {"slug"}
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
             continue
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.keyword) and node.arg == "slug" and isinstance(node.value, ast.Constant):
-                slugs[str(node.value.value)] = name
-        for slug in re.findall(r"\[llmwatch:([a-z0-9-]+)\]", source):
-            slugs[slug] = name
-    slugs.pop("slug", None)
-    return slugs
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        given = [k.value for k in node.keywords if k.arg == "slug"] + (node.args if RAISES.match(name) else [])
+        values = [value.value for value in given if isinstance(value, ast.Constant)]
+        found |= {value for value in values if isinstance(value, str) and SLUG.fullmatch(value)}
+    return found
 
 
 def test_every_message_is_documented(tracked: list[Path], project_root: Path) -> None:
-    slugs = _slugs(tracked, project_root)
+    sources = {n: s for n, s in _python(tracked, project_root) if n.startswith("pytest_llmwatch/")}
+    slugs = {slug: name for name, source in sources.items() for slug in slugs_in(source)}
     page = (project_root / "docs/reference/messages.md").read_text("utf-8")
     documented = set(re.findall(r"^## `?([a-z0-9-]+)`?$", page, flags=re.MULTILINE))
     assert "plugin-import" in slugs
     assert {slug: where for slug, where in slugs.items() if slug not in documented} == {}
+    assert documented - set(slugs) == set(), "documented, but nothing says it"
 
 
 def test_the_checks_see_what_they_look_for() -> None:
@@ -141,7 +150,13 @@ def test_the_checks_see_what_they_look_for() -> None:
     assert bare_excepts("try:\n    pass\nexcept OSError:\n    pass\n") == []
     assert checkless_tests("def test_a():\n    run()\n") == ["test_a"]
     assert checkless_tests("def test_a():\n    with pytest.raises(ValueError):\n        run()\n") == []
+    assert checkless_tests("def helper():\n    assert x\n\ndef test_a():\n    helper()\n") == []
     assert UNFINISHED.search("# TO" + "DO later")
     assert not UNFINISHED.search("todo list")
     assert FOREIGN.search("see https://py" + "pi.org/simple")
     assert not FOREIGN.search("a framework/tool")
+    assert slugs_in('raise UsageError("x", slug="map-option")\nself.error(path, "no", "budget-key")') == {
+        "map-option",
+        "budget-key",
+    }
+    assert slugs_in('header.get("content-type")\nprint("well-known")') == set()
