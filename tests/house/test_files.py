@@ -26,7 +26,7 @@ FOREIGN = re.compile(
 
 # A test checks something if it calls or uses one of these.
 CHECKS = re.compile(
-    r"^(assert|check|expect|verify|raises$|warns$|deprecated_call$|fail$|fnmatch_lines|no_fnmatch|re_match|no_re_match|demand$)"
+    r"^(assert|check|expect|verify|golden$|raises$|warns$|deprecated_call$|fail$|fnmatch_lines|no_fnmatch|re_match|no_re_match|demand$)"
 )
 
 
