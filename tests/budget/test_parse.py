@@ -86,9 +86,7 @@ def test_every_kind_of_scope(kind: str) -> None:
     assert limit.rule == f"scope.{kind}:a:b.errors.rate"
 
 
-def test_all_sections() -> None:
-    budget = parse_budget(
-        """
+EVERYTHING = """
 [gate]
 alpha = 0.05
 inconclusive = "fail"
@@ -154,7 +152,10 @@ rule = "cost.run_usd"
 reason = "known"
 expires = 2026-12-31
 """
-    )
+
+
+def test_all_sections() -> None:
+    budget = parse_budget(EVERYTHING)
     assert (budget.gate.alpha, budget.gate.inconclusive, budget.gate.exit_code) == (0.05, "fail", 1)
     assert budget.gate.allow_empty
     assert (budget.model.model, budget.model.api) == ("m", "chat")
