@@ -17,9 +17,6 @@ from pytest_llmwatch.model import Attempt, Call, CaptureMode, Case, ToolCall
 from pytest_llmwatch.pricing import PriceBook, base_name
 from pytest_llmwatch.redact import Redactor
 
-CURRENT: ContextVar[LogicalCall | None] = ContextVar("llmwatch_call", default=None)
-"""The logical call that the running SDK request belongs to."""
-
 
 class CallContext:
     """What `LlmCall` knows of the calls made inside it: more labels, the case, and where the records go."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
-from pytest_llmwatch.capture.logical import CURRENT, LogicalCall
+from pytest_llmwatch.capture.logical import LogicalCall
 from pytest_llmwatch.capture.options import Problem
 
 _MODULE = "openai._base_client"
@@ -21,10 +22,14 @@ class SdkWrapper:
 
     Args:
         open_call: Returns a new logical call, or None outside of any watch.
+        current: Holds the call that the running request belongs to.
     """
 
-    def __init__(self, open_call: Callable[[], LogicalCall | None]) -> None:
+    def __init__(
+        self, open_call: Callable[[], LogicalCall | None], current: ContextVar[LogicalCall | None]
+    ) -> None:
         self._open = open_call
+        self._current = current
         self._real: list[tuple[type, str, Any]] = []
 
     def install(self) -> list[Problem]:
@@ -37,7 +42,7 @@ class SdkWrapper:
         for cls_name, name, make in (
             ("SyncAPIClient", "request", self._sync),
             ("AsyncAPIClient", "request", self._async),
-            ("BaseClient", "_calculate_retry_timeout", _no_wait),
+            ("BaseClient", "_calculate_retry_timeout", self._no_wait),
         ):
             cls = getattr(module, cls_name, None)
             real = getattr(cls, name, None)
@@ -59,7 +64,7 @@ class SdkWrapper:
             call = self._open()
             if call is None:
                 return real(client, *args, **kwargs)
-            token = CURRENT.set(call)
+            token = self._current.set(call)
             try:
                 return real(client, *args, **kwargs)
             except Exception:
@@ -68,7 +73,7 @@ class SdkWrapper:
                     raise call.fatal from None
                 raise
             finally:
-                CURRENT.reset(token)
+                self._current.reset(token)
                 call.release()
 
         return request
@@ -78,7 +83,7 @@ class SdkWrapper:
             call = self._open()
             if call is None:
                 return await real(client, *args, **kwargs)
-            token = CURRENT.set(call)
+            token = self._current.set(call)
             try:
                 return await real(client, *args, **kwargs)
             except Exception:
@@ -86,19 +91,18 @@ class SdkWrapper:
                     raise call.fatal from None
                 raise
             finally:
-                CURRENT.reset(token)
+                self._current.reset(token)
                 call.release()
 
         return request
 
+    def _no_wait(self, real: Any) -> Any:
+        def calculate_retry_timeout(client: Any, *args: Any, **kwargs: Any) -> Any:
+            call = self._current.get()
+            # the recorded time counts, so a replay need not sit it out
+            return 0.0 if call is not None and call.fast else real(client, *args, **kwargs)
 
-def _no_wait(real: Any) -> Any:
-    def calculate_retry_timeout(client: Any, *args: Any, **kwargs: Any) -> Any:
-        call = CURRENT.get()
-        # the recorded time counts, so a replay need not sit it out
-        return 0.0 if call is not None and call.fast else real(client, *args, **kwargs)
-
-    return calculate_retry_timeout
+        return calculate_retry_timeout
 
 
 def _moved(what: str) -> Problem:

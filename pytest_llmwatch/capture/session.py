@@ -16,7 +16,7 @@ from pytest_llmwatch.capture import keep, sdk, transport
 from pytest_llmwatch.capture.cassette import CassetteHandle, Shelf, merge_parts
 from pytest_llmwatch.capture.exchange import Exchange, Sent
 from pytest_llmwatch.capture.limits import Circuit, RateLimiter
-from pytest_llmwatch.capture.logical import CURRENT, CallBuilder, LogicalCall
+from pytest_llmwatch.capture.logical import CallBuilder, LogicalCall
 from pytest_llmwatch.capture.missing import missing_recording
 from pytest_llmwatch.capture.options import CaptureOptions, Problem
 from pytest_llmwatch.capture.targets import Targets
@@ -32,8 +32,6 @@ NO_KEY = "llmwatch-no-key"
 """The key of a client that was given none: good for a replay and for a local server, for nothing else."""
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 (compared, not bound)
-
-_WATCH: ContextVar[Watch | None] = ContextVar("llmwatch_watch", default=None)
 
 
 class CaptureSession:
@@ -63,6 +61,9 @@ class CaptureSession:
         """What the user should know; grows while the run goes on."""
         self.shared: dict[tuple[object, ...], Any] = {}
         """Clients by their settings, see `capture.client`."""
+        # of the session, not of the module: a test of a plugin runs one session inside another
+        self._watch: ContextVar[Watch | None] = ContextVar("llmwatch_watch", default=None)
+        self._call: ContextVar[LogicalCall | None] = ContextVar("llmwatch_call", default=None)
         self._redactor = redactor
         self._guard = guard
         self._on_call = on_call
@@ -92,7 +93,7 @@ class CaptureSession:
         if self._installed:
             return
         self._installed = transport.install(self)
-        self._sdk = sdk.SdkWrapper(self._open_call)
+        self._sdk = sdk.SdkWrapper(self._open_call, self._call)
         for problem in self._sdk.install():
             self._report(problem)
 
@@ -114,15 +115,15 @@ class CaptureSession:
 
         At the end, streams that nobody closed are recorded as far as they came.
         """
-        before = _WATCH.get()
-        _WATCH.set(watch)
+        before = self._watch.get()
+        self._watch.set(watch)
         with self._lock:
             self._stack.append(watch)
         try:
             yield watch
         finally:
             # set, not reset: a fixture's teardown may run in another context
-            _WATCH.set(before)
+            self._watch.set(before)
             with self._lock:
                 self._stack.remove(watch)
             self.finish(watch)
@@ -155,7 +156,7 @@ class CaptureSession:
             self.problems.append(problem)
 
     def _current(self) -> Watch | None:
-        watch = _WATCH.get()
+        watch = self._watch.get()
         if watch is not None:
             return watch
         stack = self._stack
@@ -169,7 +170,7 @@ class CaptureSession:
 
     def wants(self, method: str, host: str, port: int | None, path: str) -> bool:
         """Whether a request is an LLM call made under a watch."""
-        call = CURRENT.get()
+        call = self._call.get()
         if call is None and self._current() is None:
             return False
         return self._targets.matches(method, host, port, path, from_sdk=call is not None)
@@ -180,7 +181,7 @@ class CaptureSession:
         Raises:
             MissingRecording: Neither.
         """
-        call = CURRENT.get()
+        call = self._call.get()
         if call is None:
             watch = self._current()
             assert watch is not None

@@ -76,10 +76,10 @@ class Bench:
             on_call=finished.append,
             hash_key=b"a key",
         )
-        session.start()
         handle = session.open_cassette(
             self.cassette(name), repeat=repeat, attempt=attempt, display=f"cassettes/{name}.yaml"
         )
+        session.start()
         watch = Watch(
             f"tests/test_app.py::test_{name}",
             repeat=repeat,
@@ -108,7 +108,6 @@ class Bench:
     def both(self, act: Act, **kwargs: Any) -> tuple[Result, Result]:
         """Record an act, then replay it."""
         return self.run(act, "once", **kwargs), self.run(act, "none", **kwargs)
-
 
     # what a test does: --import-mode=importlib cannot import helpers, so they live here
 

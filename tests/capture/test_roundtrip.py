@@ -35,9 +35,7 @@ def same(live: Any, replayed: Any) -> None:
 
 @pytest.mark.parametrize("api", ["responses", "chat"])
 @pytest.mark.parametrize("way", ["ask", "aio", "stream", "astream"])
-def test_an_answer_is_replayed_as_it_was(
-    bench: Any, requests_seen: Callable[[], int], way: str, api: str
-) -> None:
+def test_an_answer_is_replayed_as_it_was(bench: Any, requests_seen: Callable[[], int], way: str, api: str) -> None:
     act = getattr(bench, way)(api=api)
     live = bench.run(act)
     assert requests_seen() == 1
