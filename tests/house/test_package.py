@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import importlib.util
+import re
 import subprocess
 import sys
 import tomllib
@@ -63,3 +65,22 @@ def test_the_source_archive_takes_what_exists(project_root: Path) -> None:
     project = tomllib.loads((project_root / "pyproject.toml").read_text("utf-8"))
     wanted = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     assert [name for name in wanted if not (project_root / name).exists()] == []
+
+
+# modules that the package may use where they happen to be installed, and never needs
+OPTIONAL = {"httpx", "httpx2", "xdist", "referencing", "_pytest", "httpcore", "httpcore2"}
+DISTRIBUTIONS = {"yaml": "pyyaml", "vcr": "vcrpy", "genai_prices": "genai-prices"}
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported(project_root: Path) -> None:
+    project = tomllib.loads((project_root / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = {re.split(r"[<>=!~;\[ ]", line)[0].lower() for line in project["dependencies"]}
+    found = set()
+    for file in (project_root / "pytest_llmwatch").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    outside = found - set(sys.stdlib_module_names) - {"pytest_llmwatch"} - OPTIONAL
+    assert {DISTRIBUTIONS.get(name, name) for name in outside} == declared
