@@ -48,6 +48,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "httpx2": ("capture/",),
     "httpcore": ("capture/",),
     "httpcore2": ("capture/",),
+    "anyio": ("capture/transport",),
     "vcr": ("capture/cassette",),
     "yaml": ("golden", "capture/cassette"),
     "genai_prices": ("pricing.py",),

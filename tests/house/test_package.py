@@ -67,8 +67,8 @@ def test_the_source_archive_takes_what_exists(project_root: Path) -> None:
     assert [name for name in wanted if not (project_root / name).exists()] == []
 
 
-# modules that the package may use where they happen to be installed, and never needs
-OPTIONAL = {"httpx", "httpx2", "xdist", "referencing", "_pytest", "httpcore", "httpcore2"}
+# what a declared dependency always brings (the OpenAI client its transport, jsonschema its registry, ...)
+BROUGHT = {"httpx", "httpx2", "httpcore", "httpcore2", "anyio", "referencing", "markupsafe", "_pytest", "xdist"}
 DISTRIBUTIONS = {"yaml": "pyyaml", "vcr": "vcrpy", "genai_prices": "genai-prices"}
 
 
@@ -82,5 +82,5 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported(project_r
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module.split(".")[0])
-    outside = found - set(sys.stdlib_module_names) - {"pytest_llmwatch"} - OPTIONAL
+    outside = found - set(sys.stdlib_module_names) - {"pytest_llmwatch"} - BROUGHT
     assert {DISTRIBUTIONS.get(name, name) for name in outside} == declared
