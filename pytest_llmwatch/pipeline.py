@@ -7,6 +7,7 @@ is reached, so that a run pays only for what it uses.
 from __future__ import annotations
 
 import datetime
+import hmac
 import os
 import platform
 import secrets
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_llmwatch import __version__
 from pytest_llmwatch.budget import Budget, empty_budget, load_budget
 from pytest_llmwatch.model import Call, Case, CaseResult, Output, Problem, Report, Run, Score, ScorerSpec
+from pytest_llmwatch.redact import Redactor
 
 if TYPE_CHECKING:
     from pytest_llmwatch.capture.client import ClientSettings
@@ -30,11 +32,11 @@ OUTPUTS = ("report.html", "run.json", "summary.md", "events.jsonl", "calls.jsonl
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a run starts from: the budget, and the extensions' scorers, patterns and price sources."""
+    """What a run starts from: the budget, the redactor, and the extensions' scorers and price source."""
 
     budget: Budget
     scorers: Mapping[str, Callable[..., Any]]
-    patterns: tuple[tuple[str, str], ...]
+    redactor: Redactor
     price: Callable[..., Any] | None
 
 
@@ -78,7 +80,7 @@ def load_setup(path: Path | None, display: str | None = None) -> Setup:
         from pytest_llmwatch.budget import check_scorers
 
         check_scorers(budget, scorers)
-    return Setup(budget, scorers, tuple(patterns), price)
+    return Setup(budget, scorers, Redactor(patterns, pii=budget.redact.pii), price)
 
 
 def _has_extensions() -> bool:
@@ -133,7 +135,6 @@ def start_capture(
     """
     from pytest_llmwatch.capture.session import CaptureOptions, CaptureSession
     from pytest_llmwatch.pricing import PriceBook
-    from pytest_llmwatch.redact import Redactor
 
     budget = setup.budget
     limits = budget.capture
@@ -154,9 +155,10 @@ def start_capture(
             **options,
         ),
         prices=PriceBook(budget.prices, extra=setup.price),
-        redactor=Redactor(setup.patterns, pii=budget.redact.pii),
+        redactor=setup.redactor,
         guard=guard,
         on_call=on_call,
+        hash_key=hash_key(),
     )
     session.start()
     return session
@@ -375,10 +377,14 @@ def load_any(ref: str, store: Path, *, rename: Mapping[str, str] | None = None) 
     return files.load_run(files.resolve(ref, store), display=ref), ()
 
 
-def _hash_user(user: str) -> str:
-    from pytest_llmwatch.redact import hash_user
+def hash_key() -> bytes | None:
+    """Return the key that user ids are hashed with (``LLMWATCH_HASH_KEY``); without one they are dropped."""
+    return os.environ.get("LLMWATCH_HASH_KEY", "").encode() or None
 
-    return hash_user(user)
+
+def _hash_user(user: str) -> str:
+    key = hash_key()
+    return hmac.new(key, user.encode(), "sha256").hexdigest()[:16] if key else ""
 
 
 def stored_report(run: Run, ref: Path, store: Path) -> Report:

@@ -12,7 +12,7 @@ from pytest_llmwatch.plugin.session import LlmSession
 from pytest_llmwatch.plugin.testrun import KEY, TestRun
 
 if TYPE_CHECKING:
-    from pytest_llmwatch.capture.client import LlmCall
+    from pytest_llmwatch.capture.llm_call import LlmCall
 
 
 def test_run(request: pytest.FixtureRequest) -> TestRun:
@@ -74,7 +74,7 @@ def request_of(case: GoldenCase) -> dict[str, Any]:
 
 def make_call(test: TestRun) -> CallFixture:
     """Return ``llm_call`` for one test."""
-    from pytest_llmwatch.capture.client import LlmCall
+    from pytest_llmwatch.capture.llm_call import LlmCall
 
     session = test.session
     call = LlmCall(

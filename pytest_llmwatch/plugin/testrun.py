@@ -164,7 +164,7 @@ class TestRun:
     def _result(self, calls: list[Call]) -> CaseResult:
         golden_case, case = self.golden_case, self.case
         output = self.output.text if self.output else next((c.output for c in reversed(calls) if c.output), None)
-        redact = self.session.capture.redactor.text
+        redact = self.session.setup.redactor.text
         return CaseResult(
             nodeid=self.item.nodeid,
             set=golden_case.set.name if golden_case else None,

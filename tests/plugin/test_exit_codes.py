@@ -119,7 +119,7 @@ def test_a_cost_limit_over_unpriced_calls_is_7_never_a_pass(suite: Any, workers:
     assert result.ret == 7, result.stdout.str()
     assert suite.report()["aggregates"]["unpriced"] == 2
     priced = '[model]\nmodel = "nobody-knows-this-model"\n[cost]\nrun_usd = 100.0\n'
-    suite.budget(priced + '[prices."nobody-knows-this-model"]\ninput = 1.0\noutput = 2.0\n')
+    suite.budget(priced + '[prices."nobody-knows-this-model"]\ninput_per_million = 1.0\noutput_per_million = 2.0\n')
     assert suite.run("--llm-budget=budget.toml", *workers).ret == 0
 
 
@@ -203,7 +203,7 @@ def test_max_cost_stops_spending_and_says_what_was_not_run(project: Any) -> None
         "import pytest\n@pytest.mark.parametrize('i', range(5))\n"
         "def test_asks(llm_call, i):\n    assert llm_call(f'hello {i}', api='chat').text\n"
     )
-    project.budget('[model]\nmodel = "m"\n[prices.m]\ninput = 1e6\noutput = 1e6\n[latency]\nmax = "60 s"\n')
+    project.budget('[model]\nmodel = "m"\n[prices.m]\ninput_per_million = 1e6\noutput_per_million = 1e6\n[latency]\nmax = "60 s"\n')
     result = project.run("--llm-budget=budget.toml", "--llm-max-cost=1")
     data = project.report()
     assert data["aggregates"]["calls"] == 1
