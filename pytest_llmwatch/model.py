@@ -26,6 +26,8 @@ from pytest_llmwatch.call import (
 )
 
 __all__ = [
+    "JSON",
+    "SCHEMA_VERSION",
     "Attempt",
     "Baseline",
     "Call",
@@ -37,7 +39,6 @@ __all__ = [
     "Evidence",
     "Grade",
     "Incident",
-    "JSON",
     "Layer",
     "Operation",
     "Outcome",
@@ -48,7 +49,6 @@ __all__ = [
     "Retrieval",
     "RuleKind",
     "Run",
-    "SCHEMA_VERSION",
     "Score",
     "ScoreLabel",
     "ScorerSpec",

@@ -52,9 +52,7 @@ def issues(instance: Any, schema: Any, *, formats: bool = True) -> list[SchemaIs
     for found in errors:
         leaf = (best_match([found]) or found) if found.context else found
         out.append(
-            SchemaIssue(
-                tuple(leaf.absolute_path), leaf.message, str(leaf.validator), leaf.instance, leaf.schema
-            )
+            SchemaIssue(tuple(leaf.absolute_path), leaf.message, str(leaf.validator), leaf.instance, leaf.schema)
         )
     return out
 
