@@ -13,14 +13,13 @@ from datetime import date
 
 from pytest_llmwatch import gate_drift
 from pytest_llmwatch import gate_judge as judging
-from pytest_llmwatch.budget_types import Budget, Family, Limit, Scope
+from pytest_llmwatch.budget_types import Budget, Family, Limit
 from pytest_llmwatch.gate_alpha import split_alpha
 from pytest_llmwatch.gate_conclude import Conclusion, conclude
 from pytest_llmwatch.gate_flake import flake_rates
 from pytest_llmwatch.measure import figure as figure_of
-from pytest_llmwatch.measure import slice_of
 from pytest_llmwatch.measure_figure import Figure, not_measured
-from pytest_llmwatch.measure_slice import Slice, is_empty
+from pytest_llmwatch.measure_slice import Slices, is_empty
 from pytest_llmwatch.model import Baseline, Run, Verdict, Waiver
 
 __all__ = ["Conclusion", "alpha_by_family", "conclude", "flake_rates", "judge"]
@@ -45,13 +44,11 @@ def judge(
             None without a store, then such limits are not measured.
     """
     down = _infrastructure(run)
-    slices: dict[Scope | None, Slice] = {}
+    slices = Slices(run)
     decided: dict[str, Verdict] = {}
     tests: list[tuple[Limit, Figure]] = []
     for limit in budget.limits:
-        if limit.scope not in slices:
-            slices[limit.scope] = slice_of(run, limit.scope)
-        part = slices[limit.scope]
+        part = slices.of(limit.scope)
         if down is not None:
             nothing = Figure(None)
             decided[limit.rule] = judging.unsettled(limit, nothing, "infrastructure", f"is not measured: {down}")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from pytest_llmwatch.budget_types import Budget
 from pytest_llmwatch.measure import figure as figure_of
-from pytest_llmwatch.measure import slice_of
 from pytest_llmwatch.measure_flake import flake_rate
+from pytest_llmwatch.measure_slice import Slices
 from pytest_llmwatch.model import Run
 
 
@@ -21,9 +21,10 @@ def flake_rates(
     Seeded by the rule's name: the same run gives the same shares.
     """
     out: list[tuple[str, float | None]] = []
+    slices = Slices(run)
     for limit in budget.limits:
         if limit.kind != "fact" or limit.fail is None:
             continue
-        figure = figure_of(limit, slice_of(run, limit.scope), spent=spent)
+        figure = figure_of(limit, slices.of(limit.scope), spent=spent)
         out.append((limit.rule, flake_rate(limit, figure)))
     return out

@@ -162,5 +162,6 @@ def open_question(limit: Limit, figure: Figure, found: Evidence, n_needed: int |
 
 def _settle(figure: Figure, n_needed: int | None) -> str:
     nouns = figure.noun + "s"
-    rate = "" if figure.k != 0 else " without one more"
-    return f"about {n_needed:,} {nouns}{rate} would settle it"
+    if figure.k == 0:
+        return f"{n_needed:,} {nouns} without one would settle it"
+    return f"about {n_needed:,} {nouns} would settle it"

@@ -67,26 +67,39 @@ class Slice:
         return self.clusters.get(call.id, call.id)
 
 
-def slice_of(run: Run, scope: Scope | None = None) -> Slice:
-    """Return the part of ``run`` in ``scope``; everything for None."""
-    by_id = {c.id: c for c in run.calls}
-    tasks = tuple(_tasks(run, by_id))
-    steps: tuple[Call, ...] = run.calls
-    spans = run.spans
-    if scope is not None:
-        tasks = tuple(_within(tasks, scope))
+class Slices:
+    """The slices of one run, each made once; the tasks of the whole run serve all of them."""
+
+    def __init__(self, run: Run) -> None:
+        self._whole = Slice(_llm(run.calls), run.calls, tuple(_tasks(run)), run.spans)
+        self._whole.clusters.update((c.id, t.cluster) for t in self._whole.tasks for c in t.calls)
+        self._made: dict[Scope | None, Slice] = {None: self._whole}
+
+    def of(self, scope: Scope | None) -> Slice:
+        """Return the part of the run in ``scope``; everything for None."""
+        if scope is None:
+            return self._whole
+        if scope not in self._made:
+            self._made[scope] = self._narrow(scope)
+        return self._made[scope]
+
+    def _narrow(self, scope: Scope) -> Slice:
+        whole = self._whole
+        tasks = tuple(_within(whole.tasks, scope))
         kept = {c.id for t in tasks for c in t.calls}
-        steps = tuple(c for c in run.calls if c.id in kept)
+        steps = tuple(c for c in whole.steps if c.id in kept)
         nodes = {t.result.nodeid for t in tasks if t.result is not None}
-        spans = tuple(s for s in run.spans if s.nodeid in nodes)
-    return Slice(
-        calls=tuple(c for c in steps if c.operation not in _NOT_LLM),
-        steps=steps,
-        tasks=tasks,
-        spans=spans,
-        scope=scope,
-        clusters={c.id: t.cluster for t in tasks for c in t.calls},
-    )
+        spans = tuple(s for s in whole.spans if s.nodeid in nodes)
+        return Slice(_llm(steps), steps, tasks, spans, scope, whole.clusters)
+
+
+def slice_of(run: Run, scope: Scope | None = None) -> Slice:
+    """Return the part of ``run`` in ``scope``; everything for None. For many scopes use ``Slices``."""
+    return Slices(run).of(scope)
+
+
+def _llm(steps: tuple[Call, ...]) -> tuple[Call, ...]:
+    return tuple(c for c in steps if c.operation not in _NOT_LLM)
 
 
 def is_empty(run: Run) -> bool:
@@ -119,7 +132,8 @@ def _within(tasks: Iterable[Task], scope: Scope) -> Iterator[Task]:
             yield Task(task.key, task.cluster, task.weight, calls, task.result)
 
 
-def _tasks(run: Run, by_id: dict[str, Call]) -> Iterator[Task]:
+def _tasks(run: Run) -> Iterator[Task]:
+    by_id = {c.id: c for c in run.calls}
     owned: set[str] = set()
     for result in run.results:
         calls = tuple(by_id[i] for i in result.call_ids if i in by_id)
