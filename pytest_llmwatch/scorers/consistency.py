@@ -1,0 +1,124 @@
+"""Consistency: do repeats of the same case say the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_llmwatch.model import Case, CaseResult, Evidence, Output, Score
+from pytest_llmwatch.scorers.base import Base
+
+_SIZES = (2, 3, 4, 5)
+_MAX_CHARS = 4_000
+"""Characters of an answer that are compared: beyond that repeats have long shown whether they agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency(Base):
+    """Mean similarity of an answer to the answers of the case's other repeats (characters 2 to 5, TF-IDF, cosine).
+
+    One answer alone says nothing: the score is ``unscored`` until `over_repeats` has seen all of them, and
+    ``not_assessable`` where there was only one.
+    """
+
+    name = "consistency"
+
+    def applies(self, output: Output, case: Case) -> bool:
+        """Return False: it takes repeats, which only a run has."""
+        return False
+
+    def score(self, output: Output, case: Case) -> Score:
+        """Return a score without a value, to be filled by `over_repeats`."""
+        return Score(
+            self.name,
+            None,
+            label="unscored",
+            explanation="Compared with the other repeats at the end of the run.",
+            version=self.version,
+        )
+
+
+def similarities(texts: Sequence[str]) -> list[float]:
+    """Return for each text its mean cosine similarity to the others, in [0, 1].
+
+    TF-IDF of character 2- to 5-grams within words, over these texts; the idf is smoothed (ln((1+n)/(1+df)) + 1).
+    Equal texts have similarity 1.
+    """
+    counts = [_grams(text) for text in texts]
+    df = Counter(gram for count in counts for gram in count)
+    n = len(texts)
+    vectors = []
+    for count in counts:
+        vector = {gram: tf * (math.log((1 + n) / (1 + df[gram])) + 1) for gram, tf in count.items()}
+        norm = math.sqrt(sum(v * v for v in vector.values())) or 1.0
+        vectors.append({gram: v / norm for gram, v in vector.items()})
+    out = []
+    for i, vector in enumerate(vectors):
+        total = 0.0
+        for j, other in enumerate(vectors):
+            if i != j:
+                total += 1.0 if texts[i] == texts[j] else _dot(vector, other)
+        out.append(min(1.0, total / (n - 1)) if n > 1 else 1.0)
+    return out
+
+
+def _grams(text: str) -> Counter[str]:
+    grams: Counter[str] = Counter()
+    for word in text[:_MAX_CHARS].lower().split():
+        padded = f" {word} "
+        for size in _SIZES:
+            grams.update(padded[i : i + size] for i in range(max(1, len(padded) - size + 1)))
+    return grams
+
+
+def _dot(a: dict[str, float], b: dict[str, float]) -> float:
+    if len(b) < len(a):
+        a, b = b, a
+    return sum(v * b[gram] for gram, v in a.items() if gram in b)
+
+
+def over_repeats(results: Sequence[CaseResult]) -> tuple[CaseResult, ...]:
+    """Fill the ``consistency`` scores of a run, where golden sets asked for them. Pure; keeps the order.
+
+    The first execution (attempt 0) of each repeat is compared with the case's other repeats. Labels and
+    thresholds are kept; ``negate`` cannot be told from the score and does not apply here.
+    """
+    groups: dict[tuple[str | None, str | None], list[int]] = defaultdict(list)
+    for i, result in enumerate(results):
+        if result.attempt == 0 and result.output is not None and result.case is not None and _waiting(result):
+            groups[(result.set, result.case)].append(i)
+    out = list(results)
+    for indices in groups.values():
+        values = similarities([results[i].output or "" for i in indices])
+        for i, value in zip(indices, values, strict=True):
+            out[i] = dataclasses.replace(
+                out[i], scores=tuple(_filled(s, value, len(indices)) for s in out[i].scores)
+            )
+    return tuple(out)
+
+
+def _is_waiting(score: Score) -> bool:
+    return score.label == "unscored" and score.explanation.startswith("Compared with the other repeats")
+
+
+def _waiting(result: CaseResult) -> bool:
+    return any(_is_waiting(score) for score in result.scores)
+
+
+def _filled(score: Score, value: float, n: int) -> Score:
+    if not _is_waiting(score):
+        return score
+    if n < 2:
+        return dataclasses.replace(
+            score, label="not_assessable", explanation="Only one repeat: nothing to compare with."
+        )
+    return dataclasses.replace(
+        score,
+        value=value,
+        label=None,
+        explanation=f"Mean similarity {value:.2f} to the {n - 1} other repeat{'s' if n > 2 else ''}.",
+        evidence=(Evidence("repeats", str(n), where="item"),),
+    )

@@ -1,0 +1,151 @@
+"""Which scorers there are: the built-in ones by module and class, and those that extensions register."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pytest_llmwatch.errors import UsageError
+from pytest_llmwatch.model import ScorerSpec
+from pytest_llmwatch.scorers.base import FunctionScorer, Scorer
+from pytest_llmwatch.scorers.options import build, check_names, function_options, nearest
+
+BUILTIN: dict[str, tuple[str, str]] = {
+    "json": ("format", "Json"),
+    "json_schema": ("format", "JsonSchema"),
+    "regex": ("text", "Regex"),
+    "length": ("text", "Length"),
+    "equals": ("reference", "Equals"),
+    "contains": ("reference", "Contains"),
+    "must_mention": ("facts", "MustMention"),
+    "must_not_mention": ("facts", "MustNotMention"),
+    "relevance": ("relevance", "Relevance"),
+    "groundedness": ("grounding", "Groundedness"),
+    "markers": ("markers", "Markers"),
+    "consistency": ("consistency", "Consistency"),
+    "tool_calls": ("tools", "ToolCalls"),
+    "refusal": ("refusal", "Refusal"),
+    "injection": ("safety", "Injection"),
+    "secrets": ("safety", "Secrets"),
+    "pii": ("safety", "Pii"),
+    "composite": ("composite", "Composite"),
+}
+"""Name -> (module, class). The class is a dataclass whose fields are the scorer's options."""
+
+Factory = Callable[[Mapping[str, Any]], Scorer]
+
+_registered: dict[str, Any] = {}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all scorers, the built-in ones first."""
+    return (*BUILTIN, *(n for n in _registered if n not in BUILTIN))
+
+
+def register(name: str, factory: Any) -> None:
+    """Add a scorer.
+
+    Args:
+        name: What golden sets and budgets call it. A built-in name cannot be taken; registering a name of
+            your own again replaces it.
+        factory: A function ``(output, case) -> float | bool | None | Score`` (further parameters are its
+            options), an object with ``score(output, case)``, or a class of such objects, which is constructed
+            with the options as keyword arguments.
+
+    Raises:
+        UsageError: The name is taken by a built-in scorer, or the factory is none of these.
+    """
+    if name in BUILTIN:
+        raise UsageError(f"scorer {name!r} is built in; register yours under another name", slug="scorer-name")
+    if not callable(factory) and not hasattr(factory, "score"):
+        raise UsageError(
+            f"scorer {name!r} must be a function (output, case) or an object with `score` "
+            f"(got {type(factory).__name__})",
+            slug="scorer-name",
+        )
+    _registered[name] = factory
+
+
+def unregister(name: str) -> None:
+    """Forget a registered scorer; built-in ones stay."""
+    _registered.pop(name, None)
+
+
+def get(name: str, options: Mapping[str, Any] | None = None) -> Scorer:
+    """Return the scorer ``name`` with ``options``.
+
+    Raises:
+        UsageError: No such scorer (``scorer-unknown``), or options that it does not take (``scorer-option``).
+    """
+    options = options or {}
+    if name in _registered:
+        return _custom(name, _registered[name], options)
+    if name not in BUILTIN:
+        raise UsageError(
+            f"unknown scorer {name!r}{nearest(name, names())}; known: {', '.join(names())}", slug="scorer-unknown"
+        )
+    try:
+        key = json.dumps(options, sort_keys=True)
+    except (TypeError, ValueError):
+        return _built(name, options)
+    return _cached(name, key)
+
+
+def validate(spec: ScorerSpec) -> None:
+    """Check a scorer that a golden set or a test asks for, before anything runs.
+
+    Raises:
+        UsageError: The scorer is not known, or its options are wrong.
+    """
+    get(spec.name, spec.options)
+
+
+@functools.lru_cache(maxsize=512)
+def _cached(name: str, options: str) -> Scorer:
+    return _built(name, json.loads(options))
+
+
+def _built(name: str, options: Mapping[str, Any]) -> Scorer:
+    module, cls = BUILTIN[name]
+    found = getattr(importlib.import_module(f"pytest_llmwatch.scorers.{module}"), cls)
+    scorer: Scorer = build(found, name, options)
+    return scorer
+
+
+def _custom(name: str, factory: Any, options: Mapping[str, Any]) -> Scorer:
+    if inspect.isclass(factory):
+        allowed = function_options_of_class(factory)
+        if allowed is not None:
+            check_names(name, options, allowed)
+        return _adapted(name, factory(**options))
+    if hasattr(factory, "score"):
+        check_names(name, options, ())
+        return _adapted(name, factory)
+    allowed = function_options(factory)
+    if allowed is not None:
+        check_names(name, options, allowed)
+    return FunctionScorer(name, factory, dict(options))
+
+
+def function_options_of_class(cls: type[Any]) -> frozenset[str] | None:
+    """Return the options that a scorer class takes when it is constructed; None where it takes any."""
+    parameters = list(inspect.signature(cls).parameters.values())
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return frozenset(p.name for p in parameters if p.kind is not p.VAR_POSITIONAL)
+
+
+def _adapted(name: str, found: Any) -> Scorer:
+    """Give an object that only has ``score`` the rest of the protocol."""
+    if isinstance(found, Scorer):
+        return found
+    return FunctionScorer(
+        name,
+        found.score,
+        version=str(getattr(found, "version", "1")),
+        informational=bool(getattr(found, "informational", False)),
+    )

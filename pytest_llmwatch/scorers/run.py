@@ -1,0 +1,132 @@
+"""Score one answer by all scorers that were asked for, the composite last."""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from collections.abc import Mapping, Sequence
+
+from pytest_llmwatch.model import Case, Output, Score, ScorerSpec
+from pytest_llmwatch.scorers import registry
+from pytest_llmwatch.scorers.base import Scorer, as_score
+
+
+def score(
+    output: Output,
+    case: Case,
+    specs: Sequence[ScorerSpec] | None = None,
+    *,
+    weights: Mapping[str, float] | None = None,
+) -> tuple[Score, ...]:
+    """Score ``output`` against ``case``.
+
+    Args:
+        output: The answer.
+        case: What was asked, and what is known about a good answer.
+        specs: Scorers to use, each named one is in the result; None = all that apply, and a composite.
+        weights: Of the composite, by scorer name or label; None = format .3, relevance .3, groundedness .4.
+
+    Returns:
+        One score per scorer in the order asked for, composites last. A scorer that crashes yields a score
+        without a value, label ``error``; it never counts as 0.
+
+    Raises:
+        UsageError: A scorer is not known, or its options are wrong.
+    """
+    wanted = tuple(specs) if specs is not None else applicable(output, case)
+    parts = [s for s in wanted if s.name != "composite"]
+    done = {i: score_one(output, case, spec, weights) for i, spec in enumerate(wanted) if spec.name != "composite"}
+    scores = list(done.values())
+    for spec in wanted:
+        if spec.name == "composite":
+            found = _composite(output, case, spec, list(zip(parts, done.values(), strict=True)), weights)
+            if specs is not None or found.value is not None:
+                scores.append(found)
+    return tuple(scores)
+
+
+def applicable(output: Output, case: Case) -> tuple[ScorerSpec, ...]:
+    """Return all scorers that have something to say about this answer."""
+    found = []
+    for name in registry.names():
+        try:
+            applies = registry.get(name).applies(output, case)
+        except Exception:  # a custom scorer's own fault shows when it scores
+            applies = True
+        if applies:
+            found.append(ScorerSpec(name))
+    return tuple(found)
+
+
+def score_one(output: Output, case: Case, spec: ScorerSpec, weights: Mapping[str, float] | None = None) -> Score:
+    """Score by one scorer: its value negated, renamed and limited as ``spec`` says.
+
+    Raises:
+        UsageError: The scorer is not known, or its options are wrong.
+    """
+    scorer = registry.get(spec.name, spec.options)
+    return finish(_guarded(scorer, output, case), spec, weights)
+
+
+def finish(found: Score, spec: ScorerSpec, weights: Mapping[str, float] | None = None) -> Score:
+    """Apply a spec's label, negation, weight and threshold to a score."""
+    name = spec.label or spec.name
+    value, explanation = found.value, found.explanation
+    if spec.negate and value is not None:
+        value, explanation = 1 - value, f"Not: {explanation}"
+    weight = spec.weight
+    if weight is None:
+        weight = (weights or {}).get(name, found.weight)
+    return dataclasses.replace(
+        found,
+        name=name,
+        value=value,
+        explanation=explanation,
+        weight=weight,
+        threshold=found.threshold if spec.threshold is None else spec.threshold,
+        required=found.required or spec.required,
+    )
+
+
+def _guarded(scorer: Scorer, output: Output, case: Case) -> Score:
+    try:
+        return as_score(scorer.score(output, case), scorer.name, scorer.version)
+    except Exception as error:  # a scorer's crash is data, not the end of the run
+        return crashed(scorer, error)
+
+
+def crashed(scorer: Scorer, error: Exception) -> Score:
+    """Return the score of a scorer that raised: no value, label ``error``, and where it happened."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+    message = " ".join(str(error).split())[:300]
+    return Score(
+        scorer.name,
+        None,
+        label="error",
+        explanation=f"The scorer raised {type(error).__name__}: {message}{where}",
+        version=scorer.version,
+        informational=scorer.informational,
+    )
+
+
+def _composite(
+    output: Output,
+    case: Case,
+    spec: ScorerSpec,
+    parts: Sequence[tuple[ScorerSpec, Score]],
+    weights: Mapping[str, float] | None,
+) -> Score:
+    from pytest_llmwatch.scorers.composite import Composite, table
+
+    scorer = registry.get(spec.name, spec.options)
+    assert isinstance(scorer, Composite)
+    named = {s.label or s.name: s.weight for s, _score in parts if s.weight is not None}
+    weighed = table(scorer.weights or weights, named)
+    try:
+        known = list(parts)
+        for name in scorer.missing(weighed, [s for s, _score in parts], output, case):
+            known.append((ScorerSpec(name), score_one(output, case, ScorerSpec(name))))
+        return finish(scorer.combine(known, weighed), spec)
+    except Exception as error:
+        return finish(crashed(scorer, error), spec)
