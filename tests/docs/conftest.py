@@ -24,9 +24,13 @@ def answer(prompt: str) -> str:
         if words in prompt.lower():
             return text
     lines = [line for line in prompt.splitlines() if line.strip()] or [""]
-    asked = set(re.findall(r"\w{4,}", lines[-1].lower()))
+    asked = _stems(lines[-1])
     sentences = [s for line in lines[:-1] for s in re.split(r"(?<=[.!?])\s+", line.strip())] or lines[-1:]
-    return max(sentences, key=lambda s: len(asked & set(re.findall(r"\w{4,}", s.lower()))))
+    return max(sentences, key=lambda s: len(asked & _stems(s)))
+
+
+def _stems(text: str) -> set[str]:
+    return {word[:5] for word in re.findall(r"\w{4,}", text.lower())}
 
 
 class Handler(BaseHTTPRequestHandler):

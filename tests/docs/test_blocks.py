@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LANGUAGES = {"python", "toml", "yaml", "json", "jsonl", "console", "text", "html"}
 # commands that a reader types and that are not ours to run: they install, clone, or open a window
-NOT_RUN = ("pip", "python3 -m venv", "git", "cd", "export", "open", "make", "source", ".")
+NOT_RUN = ("pip", "python3 -m venv", "git", "cd", "export", "open", "make", "source", ". ")
 FENCE = re.compile(
     r"(?P<notes>(?:^<!-- docs: [^\n]* -->\n\s*)*)^```(?P<lang>[^\n]*)\n(?P<body>.*?)^```$",
     re.MULTILINE | re.DOTALL,
