@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_llmwatch import schema
-from pytest_llmwatch.capture.asked import content_text
+from pytest_llmwatch.capture.asked import as_dict, as_list, content_text
 from pytest_llmwatch.capture.sse import Event, events
 from pytest_llmwatch.model import CallStatus, ToolCall, Usage
 
@@ -121,18 +121,18 @@ def _chat_object(data: Mapping[str, Any]) -> Answer:
         return base  # embeddings, other vendors
     if not choices or not isinstance(choices[0], dict):
         return replace(base, status="incomplete", error_type="empty_response", error="no choices in the response")
-    message = choices[0].get("message") or {}
+    message = as_dict(choices[0].get("message"))
     text = content_text(message.get("content")) or _text(message.get("refusal")) or ""
     return replace(
         base,
         output=text or (_text(choices[0].get("text")) or ""),
-        tool_calls=tuple(_chat_tool(c) for c in message.get("tool_calls") or () if isinstance(c, dict)),
+        tool_calls=tuple(_chat_tool(c) for c in as_list(message.get("tool_calls")) if isinstance(c, dict)),
         finish_reason=_text(choices[0].get("finish_reason")),
     )
 
 
 def _responses_object(data: Mapping[str, Any]) -> Answer:
-    items = [i for i in data.get("output") or () if isinstance(i, dict)]
+    items = [i for i in as_list(data.get("output")) if isinstance(i, dict)]
     text = "\n".join(content_text(i.get("content")) for i in items if i.get("type") == "message")
     tools = tuple(_responses_tool(i) for i in items if i.get("type") == "function_call")
     status, finish = data.get("status"), "tool_calls" if tools else "stop"
@@ -146,10 +146,10 @@ def _responses_object(data: Mapping[str, Any]) -> Answer:
         system_fingerprint=_text(data.get("system_fingerprint")),
     )
     if status == "incomplete":
-        reason = (data.get("incomplete_details") or {}).get("reason")
+        reason = as_dict(data.get("incomplete_details")).get("reason")
         return replace(answer, finish_reason="length" if reason == "max_output_tokens" else _text(reason))
     if status in ("failed", "cancelled"):
-        error = data.get("error") or {}
+        error = as_dict(data.get("error"))
         return replace(
             answer,
             status="error",
@@ -217,10 +217,10 @@ class _StreamReader:
         for choice in data["choices"]:
             if not isinstance(choice, dict):
                 continue
-            delta = choice.get("delta") or {}
+            delta = as_dict(choice.get("delta"))
             pieces = (delta.get("content"), delta.get("refusal"), choice.get("text"))
             texts = [t for t in pieces if isinstance(t, str) and t]
-            calls = [c for c in delta.get("tool_calls") or () if isinstance(c, dict)]
+            calls = [c for c in as_list(delta.get("tool_calls")) if isinstance(c, dict)]
             if (texts or calls or delta.get("reasoning_content")) and self.first is None:
                 self.first = end
             if choice.get("index", 0) != 0:
@@ -228,16 +228,18 @@ class _StreamReader:
             self.text += texts
             self.finish = _text(choice.get("finish_reason")) or self.finish
             for call in calls:
-                function = call.get("function") or {}
-                slot = self.tools.setdefault(call.get("index", 0), {"name": "", "arguments": "", "id": ""})
+                function = as_dict(call.get("function"))
+                slot = self.tools.setdefault(
+                    _count(call.get("index")) or 0, {"name": "", "arguments": "", "id": ""}
+                )
                 slot["id"] = _text(call.get("id")) or slot["id"]
-                slot["name"] += function.get("name") or ""
-                slot["arguments"] += function.get("arguments") or ""
+                slot["name"] += _text(function.get("name")) or ""
+                slot["arguments"] += _text(function.get("arguments")) or ""
 
     def _responses(self, kind: str, data: dict[str, Any], end: int) -> None:
         if kind in ("response.completed", "response.incomplete", "response.failed"):
             response = data.get("response")
-            self.final = _responses_object(response if isinstance(response, dict) else {})
+            self.final = _responses_object(as_dict(response))
             if self.final.output == "" and self.text:
                 self.final = replace(self.final, output="".join(self.text))
             return
@@ -252,7 +254,9 @@ class _StreamReader:
         if kind in ("response.output_text.delta", "response.refusal.delta"):
             self.text.append(delta)
         elif kind == "response.function_call_arguments.delta":
-            slot = self.tools.setdefault(data.get("output_index", 0), {"name": "", "arguments": "", "id": ""})
+            slot = self.tools.setdefault(
+                _count(data.get("output_index")) or 0, {"name": "", "arguments": "", "id": ""}
+            )
             slot["arguments"] += delta
 
     def answer(self) -> Answer:
@@ -309,7 +313,7 @@ def _text(value: Any) -> str | None:
 
 
 def _chat_tool(call: Mapping[str, Any]) -> ToolCall:
-    function = call.get("function") or call.get("custom") or {}
+    function = as_dict(call.get("function") or call.get("custom"))
     arguments = function.get("arguments", function.get("input", ""))
     return ToolCall(str(function.get("name", "")), _arguments(arguments), _text(call.get("id")))
 

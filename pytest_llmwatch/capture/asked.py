@@ -53,7 +53,7 @@ def _parameters(data: Mapping[str, Any]) -> dict[str, Any]:
     reasoning = data.get("reasoning")
     if isinstance(reasoning, dict) and reasoning.get("effort"):
         out["reasoning_effort"] = reasoning["effort"]
-    response_format = data.get("response_format") or (data.get("text") or {}).get("format")
+    response_format = data.get("response_format") or as_dict(data.get("text")).get("format")
     if isinstance(response_format, dict):
         out["response_format"] = response_format.get("type")
     tools = sorted(_tools(data.get("tools")))
@@ -64,7 +64,7 @@ def _parameters(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tools(tools: Any) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for tool in tools if isinstance(tools, list) else ():
+    for tool in as_list(tools):
         if not isinstance(tool, dict):
             continue
         # Chat Completions nests the function, Responses does not
@@ -102,11 +102,20 @@ def _turn(item: Any) -> tuple[str, str]:
     if kind == "function_call_output":
         return "tool", content_text(item.get("output"))
     text = content_text(item.get("content", item.get("parts")))
-    calls = item.get("tool_calls")
-    for call in calls if isinstance(calls, list) else ():
-        function = call.get("function") or {} if isinstance(call, dict) else {}
+    for call in as_list(item.get("tool_calls")):
+        function = as_dict(as_dict(call).get("function"))
         text = f"{text}\n{function.get('name')}({function.get('arguments', '')})".strip()
     return str(item.get("role", "user")), text
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """Return ``value`` if it is a JSON object, else an empty one: bodies are hostile."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return ``value`` if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
 
 
 def content_text(content: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from pytest_llmwatch.capture.asked import as_list
 from pytest_llmwatch.capture.fingerprint import SECRET_QUERY
 from pytest_llmwatch.capture.sse import Event, events
 from pytest_llmwatch.pricing import base_name
@@ -99,10 +100,10 @@ class Scrubber:
 
     def _hide_split(self, values: list[Any]) -> None:
         """Replace secrets that run over several deltas: the placeholder stands in the first, the rest is cut."""
-        texts: dict[tuple[Any, ...], list[Slot]] = {}
+        texts: dict[str, list[Slot]] = {}  # names may hold anything that a server writes
         for value in values:
             for slot in _slots(value):
-                texts.setdefault(slot[0], []).append(slot)
+                texts.setdefault(str(slot[0]), []).append(slot)
         for slots in texts.values():
             whole = "".join(holder[key] for _, holder, key in slots)
             findings = self._redactor.find(whole)
@@ -131,7 +132,7 @@ def _slots(value: Any) -> Iterator[Slot]:
         yield (kind, value.get("item_id"), value.get("output_index"), value.get("content_index")), value, "delta"
     elif isinstance(value.get("delta"), dict):
         yield from _pieces(("block", value.get("index")), value["delta"])
-    for choice in value.get("choices") or () if isinstance(value.get("choices"), list) else ():
+    for choice in as_list(value.get("choices")):
         if not isinstance(choice, dict):
             continue
         index = choice.get("index", 0)
@@ -141,7 +142,7 @@ def _slots(value: Any) -> Iterator[Slot]:
         if not isinstance(delta, dict):
             continue
         yield from _pieces(("choice", index), delta)
-        for call in delta.get("tool_calls") or ():
+        for call in as_list(delta.get("tool_calls")):
             function = call.get("function") if isinstance(call, dict) else None
             if isinstance(function, dict) and isinstance(function.get("arguments"), str):
                 yield ("tool", index, call.get("index")), function, "arguments"

@@ -234,7 +234,7 @@ class CaptureSession:
         return exchange.queue_wait or 0.0
 
     def _may_go_live(self, handle: CassetteHandle | None) -> bool:
-        if handle is None:
+        if handle is None or self.options.record == "off":
             return self.options.record != "none"
         return handle.can_record
 

@@ -200,4 +200,5 @@ def local_model(model_file: Path) -> Iterator[str]:
     params.offline = True
     params.verbosity = -1
     server = xllamacpp.Server(params)
-    yield server.listening_address + "/v1"
+    yield server.listening_address + "/v1"  # a generator keeps the server alive
+    del server

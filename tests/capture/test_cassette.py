@@ -249,7 +249,8 @@ def test_a_key_split_over_deltas_is_found(bench: Any) -> None:
 def test_a_stream_without_secrets_keeps_its_bytes() -> None:
     from pytest_llmwatch.capture.scrub import Scrubber
 
-    body = b'event: x\r\ndata: {"type":"response.output_text.delta",  "delta":"hi \\u00e9"}\r\n\r\n: ping\n\ndata: [DONE]\n\n'
+    body = b'event: x\r\ndata: {"type":"response.output_text.delta",  "delta":"hi \\u00e9"}\r\n\r\n'
+    body += b": ping\n\ndata: [DONE]\n\n"
     assert Scrubber(Redactor()).stream(body, [10, len(body) - 10]) == (body, [10, len(body) - 10])
 
 
