@@ -55,6 +55,7 @@ scorers:
   - must_mention
   - relevance
   - groundedness
+  - composite
 feature: support
 """
 
