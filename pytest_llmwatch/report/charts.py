@@ -6,7 +6,7 @@ The templates draw what these records say; nothing here knows SVG.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,7 +68,7 @@ def histogram(
     *,
     limits: Sequence[tuple[str, float, str]] = (),
     quantiles: Sequence[tuple[str, float | None]] = (),
-    bins: int = 32,
+    bins: int = 26,
 ) -> Histogram | None:
     """Return the distribution of ``values``, None without any.
 
@@ -87,21 +87,23 @@ def histogram(
     scale = _scale(min(positions), max(positions))
     ceiling = min((v for _, v, kind in limits if kind == "ceiling"), default=math.inf)
     places = [i / bins for i in range(bins + 1)]
-    if math.isfinite(ceiling):  # a border of bars at the limit: each bar is on one side of it
-        nearest = min(range(1, bins), key=lambda i: abs(places[i] - scale.forward(ceiling)))
-        places[nearest] = scale.forward(ceiling)
+    over = bins  # the first bar beyond the limit
+    if math.isfinite(ceiling):  # a border of bars lies at the limit: each bar is on one side of it
+        over = min(range(1, bins), key=lambda i: abs(places[i] - scale.forward(ceiling)))
+        places[over] = scale.forward(ceiling)
     edges = [scale.inverse(p) for p in places]
+    edges[over] = ceiling if over < bins else edges[over]
     counts = [0] * bins
     for value in values:
+        at = min(bins - 1, max(0, bisect_right(edges, value) - 1))
         # a value that equals the limit is inside it
-        at = bisect_left(edges, value) if value == ceiling else bisect_right(edges, value)
-        counts[min(bins - 1, max(0, at - 1))] += 1
+        counts[min(at, over - 1) if value <= ceiling else max(at, over)] += 1
     top = max(counts)
     drawn = tuple(
         Bin(
             _r(100 * places[i]), _r(100 * (places[i + 1] - places[i])),
-            _r(_PLOT - _PLOT * c / top), _r(_PLOT * c / top),
-            fmt.value(edges[i], unit), fmt.value(edges[i + 1], unit), c, edges[i] >= ceiling * (1 - 1e-9),
+            _r(_PLOT - _PLOT * c / top, 1), _r(_PLOT * c / top, 1),
+            fmt.value(edges[i], unit), fmt.value(edges[i + 1], unit), c, i >= over,
         )
         for i, c in enumerate(counts) if c
     )  # fmt: skip
@@ -202,11 +204,12 @@ def bullet(row: RuleRow) -> Bullet | None:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Calls that started in one slice of the run: positions in % across, px down."""
+    """Calls that started in one slice of the run: left edge in %, p50 and p95 in px down, their distance."""
 
     x: float
     y50: float | None
     y95: float | None
+    height: float
     calls: int
     failed: int
     label: str
@@ -228,7 +231,7 @@ class Timeline:
     width: float = field(default=1.0)
 
 
-def timeline(calls: Sequence[Call], limit: tuple[str, float] | None = None, slices: int = 40) -> Timeline | None:
+def timeline(calls: Sequence[Call], limit: tuple[str, float] | None = None, slices: int = 26) -> Timeline | None:
     """Return latency by time of start, None where time stamps are missing or all the same."""
     timed = [(t, c) for c in calls if (t := _moment(c.time)) is not None and c.latency is not None]
     if len(timed) < 8:
@@ -245,7 +248,7 @@ def timeline(calls: Sequence[Call], limit: tuple[str, float] | None = None, slic
     step = nice(high / 4)
 
     def y(value: float | None) -> float | None:
-        return None if value is None else _r(_PLOT - _PLOT * value / high)
+        return None if value is None else _r(_PLOT - _PLOT * value / high, 1)
 
     moments = []
     for i, (bucket, spread) in enumerate(zip(buckets, spreads, strict=True)):
@@ -254,7 +257,8 @@ def timeline(calls: Sequence[Call], limit: tuple[str, float] | None = None, slic
         p50, p95 = quantile(spread, 0.5), quantile(spread, 0.95)
         seconds = (last - first) * i / slices
         moments.append(Moment(
-            _r(100 * (i + 0.5) / slices), y(p50), y(p95), len(bucket), sum(c.failed for c in bucket),
+            _r(100 * i / slices), y(p50), y(p95), _r((y(p50) or 0) - (y(p95) or 0), 1), len(bucket),
+            sum(c.failed for c in bucket),
             f"+{seconds:,.1f} s", fmt.value(p50, "s"), fmt.value(p95, "s"),
         ))  # fmt: skip
     levels = (step * i for i in range(1, int(high / step) + 1))
@@ -265,7 +269,7 @@ def timeline(calls: Sequence[Call], limit: tuple[str, float] | None = None, slic
         start=min(c.time or "" for _, c in timed)[:19].replace("T", " "),
         end=f"+{last - first:,.1f} s",
         failed=sum(m.failed for m in moments),
-        width=_r(100 / slices * 0.7),
+        width=_r(100 / slices),
     )  # fmt: skip
 
 
@@ -276,6 +280,6 @@ def _moment(time: str | None) -> float | None:
         return None
 
 
-def _r(x: float) -> float:
-    rounded = round(x, 2)
+def _r(x: float, digits: int = 2) -> float:
+    rounded = round(x, digits)
     return int(rounded) if rounded == int(rounded) else rounded

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from importlib import resources
@@ -24,7 +25,7 @@ _FACETS = {"model": "model", "feature": "feature", "team": "team", "prompt_versi
 _SCRIPTS = ("core.js", "table.js", "detail.js", "main.js")
 _CARDS, _MORE, _GROUPS = 3, 7, 8
 _CARD_TEXT = 2400
-_CASE_ROWS = 120
+_CASE_ROWS, _CASE_ROWS_BARE = 120, 30
 _STATIC_CALLS = 200
 _STATES = {"pass": "holds", "warn": "warn", "fail": "broken", "inconclusive": "undecided", "error": "blind",
            "none": "none"}  # fmt: skip
@@ -56,7 +57,13 @@ def render(report: Report, options: HtmlOptions | None = None) -> str:
 @functools.cache
 def _asset(*names: str) -> str:
     folder = resources.files("pytest_llmwatch.report") / "templates"
-    return "".join((folder / name).read_text(encoding="utf-8") for name in names)
+    text = "".join((folder / name).read_text(encoding="utf-8") for name in names)
+    lines = (line.strip() for line in text.splitlines())
+    text = "\n".join(line for line in lines if line and not line.startswith("// ")) + "\n"
+    if names[0].endswith(".css"):
+        text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+        text = re.sub(r"\s*([{};])\s*", r"\1", text.replace(": ", ":").replace(", ", ","))
+    return text
 
 
 def _hash(text: str) -> str:
@@ -90,7 +97,7 @@ def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
     }
     context |= _rules(rows)
     context |= _worst(report, rows, index, options)
-    context |= _cases(report)
+    context |= _cases(report, options)
     context |= _charts(report, rows)
     context |= _calls(report, rows, index, options)
     context["contents"] = _contents(context)
@@ -165,7 +172,7 @@ def _worst(report: Report, rows: list[RuleRow], index: cases.Index, options: Htm
         more = [c for c in new[_CARDS : _CARDS + _MORE] if c.call_id]
         cards = [_card(c, row, options) for c in shown]
         groups.append(_Group(row, cards, more, len(found), first=not groups))
-    return {"worst": groups, "shown_worst": {g.row.rule for g in groups}}
+    return {"worst": groups, "shown_worst": {g.row.rule for g in groups}, "bare": options.bodies == "none"}
 
 
 def _card(case: cases.Worst, row: RuleRow, options: HtmlOptions) -> _Card:
@@ -187,11 +194,12 @@ def _card(case: cases.Worst, row: RuleRow, options: HtmlOptions) -> _Card:
     )
 
 
-def _cases(report: Report) -> dict[str, Any]:
+def _cases(report: Report, options: HtmlOptions) -> dict[str, Any]:
     names, rows = cases.case_table(report)
+    limit = _CASE_ROWS if options.bodies != "none" else _CASE_ROWS_BARE
     return {
         "scorer_names": names[:10],
-        "case_rows": rows[:_CASE_ROWS],
+        "case_rows": rows[:limit],
         "case_total": len(rows),
         "many_sets": len({r.set for r in rows}) > 1,
         "failures": cases.failures(report.run),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
@@ -37,6 +37,12 @@ def short(text: object, limit: int) -> str:
     return one_line(str(text), limit)
 
 
+def focusable(text: dict[str, Any]) -> Markup:
+    """Return the attributes that let a keyboard scroll a long text; nothing for a short one."""
+    long = sum(len(piece[0]) for piece in text["p"]) > 500 or any("\n" in piece[0] for piece in text["p"])
+    return Markup(' tabindex="0" role="group" aria-label="Text"') if long else Markup("")
+
+
 def tail(nodeid: str) -> str:
     """Return the last part of a node id."""
     return nodeid.rsplit("::", 1)[-1]
@@ -63,15 +69,22 @@ def environment() -> jinja2.Environment:
     """Return the environment that renders ``templates/``: strict about names, always escaping."""
     import jinja2
 
+    class Loader(jinja2.PackageLoader):
+        """Drops the templates' own indentation: a tenth of the page."""
+
+        def get_source(self, environment: jinja2.Environment, template: str) -> Any:
+            source, path, uptodate = super().get_source(environment, template)
+            return re.sub(r"\n[ \t]+", "\n", source), path, uptodate
+
     env = jinja2.Environment(
-        loader=jinja2.PackageLoader("pytest_llmwatch", "report/templates"),
+        loader=Loader("pytest_llmwatch", "report/templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     env.filters |= {
-        "vis": visible, "plain": plain, "short": short, "slug": slug, "tone": tone, "tail": tail, "label": label,
-        "value": fmt.value, "percent": fmt.percent,
+        "vis": visible, "plain": plain, "short": short, "slug": slug, "tone": tone, "tail": tail,
+        "focusable": focusable, "label": label, "value": fmt.value, "percent": fmt.percent,
     }  # fmt: skip
     return env

@@ -18,8 +18,8 @@ from pytest_llmwatch.model import JSON, Call, CaseResult, Report
 from pytest_llmwatch.report import bodies
 from pytest_llmwatch.report.cases import Index, Worst
 
-_SHORT_IDS_FROM = 3000
-_MAX_SCORERS = 8
+_SHORT_IDS_FROM = 500
+_MAX_SCORES = 2000  # in all: a long run keeps the first scorer's, the others are in its bodies
 _CHUNK = 48
 _TEXT = 20_000
 _SAMPLE = 40
@@ -44,6 +44,7 @@ def columns(report: Report, index: Index, places: dict[int, tuple[int, int]], na
     """Return the columns of the table, one entry per call in run order."""
     calls = report.run.calls
     results = [index.results.get(c.id) for c in calls]
+    names = names[: max(1, _MAX_SCORES // max(1, len(calls)))]
     start = min((t for c in calls if (t := _ms(c.time)) is not None), default=0)
     starts = [None if (t := _ms(c.time)) is None else t - start for c in calls]
     return {
@@ -67,16 +68,16 @@ def columns(report: Report, index: Index, places: dict[int, tuple[int, int]], na
             "repeat": [c.repeat for c in calls],
             "attempt": [c.attempt for c in calls],
             "retries": [c.retries for c in calls],
-            "latency": [_short(c.latency, 4) for c in calls],
-            "ttft": [_short(c.ttft, 3) for c in calls],
+            "latency": [_scaled(c.latency, 1e5, 4) for c in calls],
+            "ttft": [_scaled(c.ttft, 1e5, 3) for c in calls],
             "input": [c.usage.input_tokens for c in calls],
             "output": [c.usage.output_tokens for c in calls],
             "cached": [c.usage.cached_tokens or 0 for c in calls],
-            "usd": [_short(c.cost.usd, 4) for c in calls],
+            "usd": [_scaled(c.cost.usd, 1e9, 3) for c in calls],
         },
         "time": _deltas(starts),
-        "scorers": list(names[:_MAX_SCORERS]),
-        "scores": [[_value(r, name) for r in results] for name in names[:_MAX_SCORERS]],
+        "scorers": list(names),
+        "scores": [[_value(r, name) for r in results] for name in names],
         "bodies": {str(row): list(place) for row, place in sorted(places.items())},
     }
 
@@ -124,11 +125,11 @@ def _not_passed(result: CaseResult | None) -> bool:
 
 
 def short_ids(ids: Sequence[str]) -> list[str]:
-    """Return ids, cut in long runs to the shortest length (at least 8) that keeps them distinct."""
+    """Return ids, cut in long runs to the shortest length (at least 6) that keeps them distinct."""
     if len(ids) < _SHORT_IDS_FROM:
         return list(ids)
     longest = max(map(len, ids))
-    for length in range(8, longest):
+    for length in range(6, longest):
         if len({i[:length] for i in ids}) == len(ids):
             return [i[:length] for i in ids]
     return list(ids)
@@ -163,11 +164,11 @@ def _value(result: CaseResult | None, name: str) -> int | None:
     return math.floor(score.value * 1000 + 1e-9)
 
 
-def _short(value: float | None, digits: int) -> float | None:
+def _scaled(value: float | None, unit: float, digits: int) -> int | None:
+    # whole numbers take half the room of decimal fractions: 10 microseconds, billionths of a dollar
     if value is None or not math.isfinite(value):
         return None
-    short = float(f"{value:.{digits}g}")
-    return int(short) if short == int(short) else short
+    return round(float(f"{value:.{digits}g}") * unit)
 
 
 def _deltas(values: Sequence[int | None]) -> list[int | None]:

@@ -18,6 +18,7 @@ MARKER = "<!-- pytest-llmwatch summary -->"
 """First line of every summary: a job that comments on a pull request finds its own comment by it."""
 
 _MAX_CHARS = 60_000  # a comment may hold 65,536
+_CUT = "The rest does not fit into a comment; it is in run.json and in the report."
 _ICONS = {"broken": "❌", "blind": "❓", "warn": "⚠️", "undecided": "➖", "waived": "🟡", "holds": "✅"}
 _WORDS = {"pass": "✅ PASS", "warn": "⚠️ WARN", "fail": "❌ FAIL", "inconclusive": "➖ INCONCLUSIVE",
           "error": "❓ NOT JUDGED", "none": "NO BUDGET"}  # fmt: skip
@@ -35,8 +36,11 @@ def render(report: Report) -> str:
     text = "\n".join(parts) + "\n"
     if len(text) <= _MAX_CHARS:
         return text
-    short = [MARKER, *_head(report, rows), *_bad(report, rows[:100]), "", "The rest does not fit here."]
-    return "\n".join(short) + "\n"
+    worst = sorted(rows, key=lambda r: r.state != "broken")
+    while len(text) > _MAX_CHARS and worst:
+        worst = worst[: len(worst) // 2]
+        text = "\n".join([MARKER, *_head(report, rows), *_bad(report, worst), "", _CUT]) + "\n"
+    return text
 
 
 def escape(text: str, limit: int = 300) -> str:
@@ -48,7 +52,7 @@ def escape(text: str, limit: int = 300) -> str:
 
 def code(text: str, limit: int = 300) -> str:
     """Return text as inline code, where nothing is linked or mentioned: for whatever a model wrote."""
-    line = one_line(text, limit).replace("`", "ˋ").replace("|", "\\|")
+    line = one_line(text, limit).replace("`", "ˋ")
     return f"`{line}`" if line else ""
 
 
@@ -97,7 +101,8 @@ def _table(rows: list[RuleRow], *, note: bool) -> Iterator[str]:
     yield "| " + " | ".join(head) + " |"
     yield "| " + " | ".join(aligned) + " |"
     for row in rows:
-        cells = [f"{_ICONS[row.state]} {row.word}", code(row.rule), escape(row.observed), escape(row.limit)]
+        rule = code(row.rule).replace("|", "\\|")
+        cells = [f"{_ICONS[row.state]} {row.word}", rule, escape(row.observed), escape(row.limit)]
         if drift:
             cells += [escape(row.baseline or ""), escape(row.delta or "")]
         cells.append(row.n)

@@ -120,7 +120,7 @@ def _facts(report: Report) -> str:
     parts = [f"run {report.run.run_id[:12]}"]
     for fact in view.facts(report):
         parts.append(f"{fact.text} ({fact.note})" if fact.note and fact.key == "cost" else fact.text)
-    return " · ".join(parts)
+    return one_line(" · ".join(parts))
 
 
 # -- rules ------------------------------------------------------------------------------------------------
@@ -135,7 +135,9 @@ def _rules(rows: list[RuleRow], style: TerminalStyle) -> Iterator[Line]:
         yield (("    " + table[0], {"light": True}),)
     fold = style.verbosity <= 0 and sum(r.state == "holds" for r in rows) > _FOLD
     for layer, group in view.by_layer(rows):
-        yield ((f"  {layer}", {"bold": True}), (f"  {view.tally_text(group)}", {"light": True}))
+        tally = f"  {view.tally_text(group)}"
+        room = len(layer) + 2 + len(tally) <= style.width
+        yield ((f"  {layer}", {"bold": True}), (tally if room else "", {"light": True}))
         for row in group:
             if fold and row.state == "holds":
                 continue
@@ -146,7 +148,7 @@ def _rules(rows: list[RuleRow], style: TerminalStyle) -> Iterator[Line]:
 
 def _table(rows: list[RuleRow]) -> list[str]:
     columns = [
-        ("rule", "left", [r.rule for r in rows]),
+        ("rule", "left", [one_line(r.rule) for r in rows]),
         ("observed", "right", [r.observed for r in rows]),
         ("budget", "right", [r.limit for r in rows]),
         ("baseline", "right", [r.baseline or "" for r in rows]),
@@ -176,7 +178,7 @@ def _rule(row: RuleRow, table_line: str | None, style: TerminalStyle) -> Iterato
     if table_line is not None:
         yield ((f"  {row.mark} ", color), (table_line, strong))
     else:
-        yield ((f"  {row.mark} ", color), (row.rule, strong))
+        yield ((f"  {row.mark} ", color), (one_line(row.rule), strong))
         figures = f"{row.observed}, budget {row.limit}, n {row.n}"
         yield from _wrapped(figures, style, indent=6)
     if row.state != "holds" or style.verbosity >= 1:
@@ -235,7 +237,7 @@ def _worst(
         seen.update(c.name for c in new)
         yield ()
         count = f"{len(new)} of {len(found)}"
-        yield (("worst cases for ", {}), (row.rule, {"bold": True}), (f" ({count}):", {}))
+        yield (("worst cases for ", {}), (one_line(row.rule), {"bold": True}), (f" ({count}):", {}))
         for case in new:
             yield from _case(case, row, style, page)
 
@@ -243,9 +245,9 @@ def _worst(
 def _case(case: cases.Worst, row: RuleRow, style: TerminalStyle, page: str | None) -> Iterator[Line]:
     figure = cases.figure(case, row.verdict)
     name = one_line(case.name, 160)
-    link = f"{page}#c-{case.call_id}" if page and case.call_id else ""
+    link = one_line(f"{page}#c-{case.call_id}") if page and case.call_id else ""
     if len(name) + len(figure) + len(link) + 6 <= style.width:
-        yield ((f"  {name}  ", {}), (figure, {"bold": True}), (f"  {link}" if link else "", {"light": True}))
+        yield ((f"  {name}  ", {}), (figure, {"bold": True}), (f"  {link}", {"light": True}))
     else:
         yield from _wrapped(f"{name}  {figure}", style, indent=2, hang=4)
         if link:
@@ -289,7 +291,7 @@ def next_command(report: Report, rows: list[RuleRow]) -> str | None:
     if short:
         factor = max(math.ceil((r.verdict.n_needed or 0) / (r.verdict.n or 1)) for r in short)
         repeats = factor * (1 + max((x.repeat for x in report.run.results), default=0))
-        return f"pytest --llm-repeats={repeats} would decide {', '.join(r.rule for r in short[:3])}"
+        return f"pytest --llm-repeats={repeats} would decide {one_line(', '.join(r.rule for r in short[:3]))}"
     return None
 
 

@@ -6,6 +6,7 @@ import math
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pytest_llmwatch.model import (
     Attempt,
@@ -41,20 +42,20 @@ _DOCS = {
     "refund": (
         "Refunds are paid to the original payment method within 14 days of the returned parcel arriving. "
         "Orders above 200 euros need the approval of a team lead.",
-        "Gift cards cannot be refunded. A damaged item is replaced free of charge when it is reported within 7 days.",
+        "Gift cards cannot be refunded. A damaged item is replaced free of charge if reported within 7 days.",
     ),
     "shipping": (
         "Standard shipping takes 3 to 5 working days inside the EU and costs 4.90 euros.",
-        "Express shipping takes 1 working day and costs 12.50 euros. Islands are served by standard shipping only.",
+        "Express shipping takes 1 working day and costs 12.50 euros. Islands have standard shipping only.",
     ),
     "account": (
-        "A password reset link is valid for 30 minutes. After 5 failed attempts the account is locked for one hour.",
+        "A password reset link is valid for 30 minutes. After 5 failed attempts it is locked for an hour.",
     ),
 }
 _GOOD = {
     "refund": "The refund is paid to the original payment method within 14 days of the returned parcel arriving.",
     "shipping": "Standard shipping takes 3 to 5 working days inside the EU and costs 4.90 euros.",
-    "account": "The reset link is valid for 30 minutes. After 5 failed attempts the account is locked for one hour.",
+    "account": "The reset link is valid for 30 minutes. After 5 failed attempts it is locked for an hour.",
 }
 _BAD = {
     "refund": "Refunds are always paid within 48 hours, no questions asked. "
@@ -71,7 +72,7 @@ MODELS = ("gpt-5-mini-2026-08-07", "smollm2-135m-instruct")
 
 
 def make_run(calls: int = 412, *, seed: int = 7, hostile: bool = True, bodies: bool = True) -> Run:
-    """Return a run of about ``calls`` calls over four golden sets, three repeats each."""
+    """Return a run of about ``calls`` calls over four golden sets, four repeats each."""
     rng = random.Random(seed)
     made: list[Call] = []
     results: list[CaseResult] = []
@@ -80,7 +81,7 @@ def make_run(calls: int = 412, *, seed: int = 7, hostile: bool = True, bodies: b
     number = 0
     for index in range(cases):
         topic = topics[index % 3]
-        for repeat in range(4 if index < calls % 4 or True else 3):
+        for repeat in range(4):
             if number >= calls:
                 break
             call, result = _one(rng, number, index, repeat, topic, bodies=bodies)
@@ -134,12 +135,12 @@ def _one(
         provider="openai", operation="responses", model=model.rsplit("-2026", 1)[0], response_model=model,
         prompt_name="support", prompt_version="v7" if index % 3 else "v6",
         parameters={"temperature": 0.7, "seed": repeat},
-        input=f"system: Answer from the documents only.\nuser: What about my {topic} (ticket {index})?" if bodies else None,
+        input=f"system: Answer.\nuser: What about my {topic} (ticket {index})?" if bodies else None,
         context=_DOCS[topic] if bodies else (),
         output=(text if ok else None) if bodies else None,
         input_chars=90, output_chars=len(text) if ok else 0,
         usage=Usage(*tokens, sum(tokens), rng.choice((0, 0, 128))) if ok else Usage(),
-        tool_calls=(ToolCall("lookup_order", '{"order": %d}' % index, "t1", True, "shipped", None, 0.08),)
+        tool_calls=(ToolCall("lookup_order", f'{{"order": {index}}}', "t1", True, "shipped", None, 0.08),)
         if index % 9 == 0 else (),
         finish_reason="stop" if ok else None,
         request_id=f"req_{number:05d}",
@@ -189,9 +190,10 @@ def _scores(rng: random.Random, text: str, topic: str, bad: bool) -> tuple[Score
     grounded = max(0.0, rng.uniform(0.05, 0.45)) if bad else rng.uniform(0.86, 1.0)
     relevance = rng.uniform(0.45, 0.75) if bad else rng.uniform(0.7, 1.0)
     missing = (Evidence("missing", "team lead", "item"),) if bad else ()
+    wrong = f"{len(evidence) - 1} of 3 sentences are not supported by the context"
+    why = wrong if bad else "Every sentence is supported by the context."
     return (
-        Score("groundedness", grounded, None, f"{len(evidence) - 1} of 3 sentences are not supported by the context"
-              if bad else "Every sentence is supported by the context.", tuple(evidence), "2", 0.4, 0.6, True),
+        Score("groundedness", grounded, None, why, tuple(evidence), "2", 0.4, 0.6, True),
         Score("relevance", relevance, None, "Answers the question's words: refund, days.", (), "1", 0.3, 0.4),
         Score("json_schema", None, "not_assessable", "The case has no schema."),
         Score("must_mention", 0.5 if bad else 1.0, None, "1 of 2 facts named." if bad else "2 of 2 facts named.",
@@ -218,7 +220,7 @@ def quantile(values: list[float], q: float) -> float | None:
     return values[max(0, math.ceil(q * len(values)) - 1)] if values else None
 
 
-def aggregates(run: Run) -> dict[str, object]:
+def aggregates(run: Run) -> dict[str, Any]:
     """Return the aggregates of run.json as the measuring stage gives them."""
 
     def spread(values: list[float]) -> dict[str, float | int | None]:
@@ -243,68 +245,109 @@ def make_report(calls: int = 412, *, seed: int = 7, hostile: bool = True, bodies
     """Return a failing report with every kind of rule in it."""
     run = make_run(calls, seed=seed, hostile=hostile, bodies=bodies)
     totals = aggregates(run)
-    latency = totals["latency"]
-    slow = sorted(run.calls, key=lambda c: -(c.latency or 0))[:20]
-    dear = sorted(run.calls, key=lambda c: -(c.cost.usd or 0))[:5]
-    low = sorted(
-        (s.value, r.call_ids[0]) for r in run.results if (s := r.score("groundedness")) and s.value is not None
-    )
-    grounded = [v for v, _ in low]
-    mean = sum(grounded) / max(1, len(grounded))
-    n = len(run.calls)
-    over = sum((c.latency or 0) > 1.8 for c in run.calls)
-    verdicts = (
-        Verdict("latency.p95", "latency", "fail", "availability", "test",
-                f"{over} of {n} calls took longer than 1.80 s; at most 5 % may (p = 0.0002, alpha 0.002).",
-                "latency", "s", "ceiling", latency["p95"], 1.8, 1.5, "fail", n=n,
-                ci=(latency["p95"] * 0.92, latency["p95"] * 1.13), p=0.0002, line=12,
-                action="Scale out, set a timeout.", worst=tuple(c.id for c in slow)),
-        Verdict("latency.p50", "latency", "pass", "availability", "test",
-                "p50 is inside the budget; more than 1.20 s is ruled out (95 %).", "latency", "s", "ceiling",
-                latency["p50"], 1.2, None, n=n, ci=(latency["p50"] * 0.95, latency["p50"] * 1.06), p=1.0, line=11),
-        Verdict("latency.ttft_p95", "ttft", "inconclusive", "availability", "test",
-                "8 calls streamed; a p95 needs 59.", "latency", "s", "ceiling", None, 0.6, None, None, "too_few", n=8,
-                n_needed=59, line=13),
-        Verdict("errors.rate", "errors", "pass", "availability", "test",
-                "9 of 412 calls failed; nothing speaks for more than 5 %.", "errors", "ratio", "ceiling",
-                totals["failed"] / n, 0.05, 0.02, n=n, ci=(0.01, 0.041), p=0.99, line=20),
-        Verdict("cost.per_call_usd", "cost_usd", "warn", "cost", "fact",
-                "The mean cost of a call reached the warn limit, not the fail limit.", "cost", "usd", "ceiling",
-                (totals["cost_usd"] or 0) / n, 0.0004, 0.00019, "warn", n=n, line=25,
-                action="Route to a cheaper model.", worst=tuple(c.id for c in dear)),
-        Verdict("cost.run_usd", "cost_usd", "inconclusive", "cost", "fact",
-                f"{totals['unpriced']} calls have no known price, so a limit on the sum cannot be enforced: give their "
-                "prices under [prices].", "cost", "usd", "ceiling", totals["cost_usd"], 2.0, None, None,
-                "unenforceable", n=n, line=26),
-        Verdict("tokens.output_per_call", "output_tokens", "pass", "cost", "fact", "Mean output 74 tokens.", None,
-                "tokens", "ceiling", 73.8, 120.0, None, n=n, line=30),
-        Verdict("quality.groundedness", "groundedness", "fail", "quality", "fact",
-                f"The mean over cases is {mean:.3f}, under the floor of 0.880.", "quality", "ratio", "floor", mean,
-                0.88, None, "fail", n=len(grounded), n_cases=len({r.case for r in run.results}), line=40,
-                action="Look for prompt drift and a model change.", worst=tuple(i for _, i in low[:17])),
-        Verdict("quality.relevance", "relevance", "pass", "quality", "fact", "Above the floor.", "quality", "ratio",
-                "floor", 0.8437, 0.8, 0.84, n=n, line=41),
-        Verdict("quality.must_mention", "must_mention", "warn", "quality", "fact",
-                "The mean over cases is 0.93, under the floor of 0.950.", "quality", "ratio", "floor", 0.9301, 0.95,
-                None, "fail", "waived", n=n, line=42,
-                waiver=Waiver("quality.must_mention", "two facts moved to another page", "2026-12-01", 60)),
-        Verdict('scope.feature:refunds.quality.groundedness', "groundedness", "fail", "quality", "fact",
-                "The mean over cases is 0.79999, under the floor of 0.8.", "quality", "ratio", "floor", 0.79999, 0.8,
-                None, "fail", None, "feature:refunds", n=137, line=70, action="Look for prompt drift.",
-                worst=tuple(i for _, i in low[1:4])),
-    )  # fmt: skip
     return Report(
         run=run,
         verdict="fail",
         sentence="3 of 11 rules broke: calls are slower than latency.p95 allows, and answers are less grounded in "
         "their documents than quality.groundedness asks.",
         exit_code=1,
-        verdicts=verdicts,
+        verdicts=(*_availability(run, totals), *_cost(run, totals), *_quality(run)),
         aggregates=totals,
         notes=("quality.must_mention is waived until 2026-12-01: two facts moved to another page",),
         budget="budget.toml",
         alpha_by_family={"quality": 0.005, "latency": 0.002, "cost": 0.0015, "errors": 0.0015},
     )
+
+
+def _availability(run: Run, totals: dict[str, Any]) -> tuple[Verdict, ...]:
+    n, latency = len(run.calls), totals["latency"]
+    slow = sorted(run.calls, key=lambda c: -(c.latency or 0))[:20]
+    over = sum((c.latency or 0) > 1.8 for c in run.calls)
+
+    def rule(name: str, metric: str, grade: str, because: str, **more: Any) -> Verdict:
+        family = "errors" if metric == "errors" else "latency"
+        unit = "ratio" if metric == "errors" else "s"
+        return Verdict(name, metric, grade, "availability", "test", because, family=family, unit=unit, **more)
+
+    return (
+        rule(
+            "latency.p95", "latency", "fail",
+            f"{over} of {n} calls took longer than 1.80 s; at most 5 % may (p = 0.0002, alpha 0.002).",
+            observed=latency["p95"], limit=1.8, warn_limit=1.5, tier="fail", n=n, p=0.0002, line=12,
+            ci=(latency["p95"] * 0.92, latency["p95"] * 1.13), action="Scale out, set a timeout.",
+            worst=tuple(c.id for c in slow),
+        ),
+        rule(
+            "latency.p50", "latency", "pass", "p50 is inside the budget; more than 1.20 s is ruled out (95 %).",
+            observed=latency["p50"], limit=1.2, n=n, p=1.0, line=11,
+            ci=(latency["p50"] * 0.95, latency["p50"] * 1.06),
+        ),
+        rule(
+            "latency.ttft_p95", "ttft", "inconclusive", "8 calls streamed; a p95 needs 59.", limit=0.6,
+            reason="too_few", n=8, n_needed=59, line=13,
+        ),
+        rule(
+            "errors.rate", "errors", "pass", f"{totals['failed']} of {n} calls failed; no evidence of over 5 %.",
+            observed=totals["failed"] / n, limit=0.05, warn_limit=0.02, n=n, ci=(0.01, 0.041), p=0.99, line=20,
+        ),
+    )  # fmt: skip
+
+
+def _cost(run: Run, totals: dict[str, Any]) -> tuple[Verdict, ...]:
+    n = len(run.calls)
+    dear = sorted(run.calls, key=lambda c: -(c.cost.usd or 0))[:5]
+    return (
+        Verdict(
+            "cost.per_call_usd", "cost_usd", "warn", "cost", "fact",
+            "The mean cost of a call reached the warn limit, not the fail limit.", family="cost", unit="usd",
+            observed=(totals["cost_usd"] or 0) / n, limit=0.0004, warn_limit=0.00019, tier="warn", n=n, line=25,
+            action="Route to a cheaper model.", worst=tuple(c.id for c in dear),
+        ),
+        Verdict(
+            "cost.run_usd", "cost_usd", "inconclusive", "cost", "fact",
+            f"{totals['unpriced']} calls have no known price, so a limit on the sum cannot be enforced: give "
+            "their prices under [prices].", family="cost", unit="usd", observed=totals["cost_usd"], limit=2.0,
+            reason="unenforceable", n=n, line=26,
+        ),
+        Verdict(
+            "tokens.output_per_call", "output_tokens", "pass", "cost", "fact", "Mean output 74 tokens.",
+            unit="tokens", observed=73.8, limit=120.0, n=n, line=30,
+        ),
+    )  # fmt: skip
+
+
+def _quality(run: Run) -> tuple[Verdict, ...]:
+    n = len(run.calls)
+    scored = [(s.value, r.call_ids[0]) for r in run.results if (s := r.score("groundedness"))]
+    low = sorted((value, call) for value, call in scored if value is not None)
+    mean = sum(value for value, _ in low) / max(1, len(low))
+
+    def rule(name: str, metric: str, grade: str, because: str, **more: Any) -> Verdict:
+        more = {"family": "quality", "direction": "floor", "unit": "ratio", **more}
+        return Verdict(name, metric, grade, "quality", "fact", because, **more)
+
+    return (
+        rule(
+            "quality.groundedness", "groundedness", "fail",
+            f"The mean over cases is {mean:.3f}, under the floor of 0.880.", observed=mean, limit=0.88,
+            tier="fail", n=len(low), n_cases=len({r.case for r in run.results}), line=40,
+            action="Look for prompt drift and a model change.", worst=tuple(i for _, i in low[:17]),
+        ),
+        rule("quality.relevance", "relevance", "pass", "Above the floor.", observed=0.8437, limit=0.8,
+             warn_limit=0.84, n=n, line=41),
+        rule(
+            "quality.must_mention", "must_mention", "warn",
+            "The mean over cases is 0.93, under the floor of 0.950.", observed=0.9301, limit=0.95,
+            tier="fail", reason="waived", n=n, line=42,
+            waiver=Waiver("quality.must_mention", "two facts moved to another page", "2026-12-01", 60),
+        ),
+        rule(
+            "scope.feature:refunds.quality.groundedness", "groundedness", "fail",
+            "The mean over cases is 0.79999, under the floor of 0.8.", observed=0.79999, limit=0.8, tier="fail",
+            scope="feature:refunds", n=137, line=70, action="Look for prompt drift.",
+            worst=tuple(i for _, i in low[1:4]),
+        ),
+    )  # fmt: skip
 
 
 def passing_report(calls: int = 60) -> Report:

@@ -8,7 +8,8 @@ function bodyOf(calls, row) {
 }
 
 function texts(text, evidence) {
-  const node = make('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': 'Text' });
+  const long = text.p.reduce((sum, piece) => sum + piece[0].length, 0) > 900;  // long ones scroll
+  const node = make('div', long ? { class: 'text', tabindex: '0', role: 'group', 'aria-label': 'Text' } : { class: 'text' });
   if (text.b) node.append(make('span', { class: 'cut' }, number(text.b) + ' characters before this'));
   for (const [piece, marks] of text.p) {
     if (!marks) { show(node, piece); continue; }
@@ -24,13 +25,9 @@ function texts(text, evidence) {
 function meter(share) {
   const host = make('span', { class: 'meter', 'aria-hidden': 'true' });
   if (share === null) return host;
-  const draw = (tag, attributes) => {
-    const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-    return node;
-  };
-  const svg = draw('svg', { width: '100%', height: 6 });
-  svg.append(draw('rect', { width: share + '%', height: 6, rx: 3 }));
+  const [svg, bar] = ['svg', 'rect'].map((tag) => document.createElementNS('http://www.w3.org/2000/svg', tag));
+  bar.setAttribute('width', share + '%');
+  svg.append(bar);
   host.append(svg);
   return host;
 }

@@ -7,6 +7,10 @@ class Calls {
   constructor(data) {
     Object.assign(this, data.num);
     this.data = data;
+    const scaled = (column, unit) => column.map((v) => (v === null ? null : v / unit));
+    this.latency = scaled(data.num.latency, 1e5);
+    this.ttft = scaled(data.num.ttft, 1e5);
+    this.usd = scaled(data.num.usd, 1e9);
     this.n = data.n;
     this.id = data.id;
     this.start = [];
@@ -95,19 +99,18 @@ class Table {
       button.addEventListener('click', () => this.order(key));
       return make('div', { role: 'columnheader', class: right ? 'num' : null, 'data-key': key, 'aria-sort': 'none' }, button);
     });
-    this.pane = make('div', { class: 'pane', role: 'presentation' });
-    this.space = make('div', { role: 'presentation' });
-    this.view = make('div', { class: 'view', tabindex: '0', role: 'rowgroup', 'aria-label': 'Calls: arrow keys move, Enter opens' }, this.space, this.pane);
-    this.grid = make('div', { class: 'grid', role: 'grid', 'aria-label': 'Calls', 'aria-colcount': 8 },
-      make('div', { role: 'rowgroup' }, make('div', { class: 'row head', role: 'row' }, ...this.heads)), this.view);
+    this.pane = make('div', { class: 'pane', role: 'rowgroup' });
+    this.space = make('div', { class: 'space', role: 'presentation' }, this.pane);
+    const head = make('div', { class: 'top', role: 'rowgroup' }, make('div', { class: 'row head', role: 'row' }, ...this.heads));
+    this.view = make('div', { class: 'view', tabindex: '0', role: 'grid', 'aria-label': 'Calls: arrow keys move, Enter opens', 'aria-colcount': 8 }, head, this.space);
     this.view.addEventListener('scroll', () => this.draw(), { passive: true });
     this.view.addEventListener('keydown', (event) => this.keys(event));
     this.view.addEventListener('click', (event) => {
-      const row = event.target.closest('.row');
+      const row = event.target.closest('.pane .row');
       if (row) { this.at = Number(row.dataset.at); this.draw(); this.open(this.rows[this.at]); }
     });
     new ResizeObserver(() => this.draw()).observe(this.view);
-    host.append(make('div', { class: 'tools', role: 'search' }, this.search, ...this.selects, this.clear, this.count), this.grid);
+    host.append(make('div', { class: 'tools', role: 'search' }, this.search, ...this.selects, this.clear, this.count), this.view);
     host.hidden = false;
     by('static').remove();
   }
@@ -150,7 +153,7 @@ class Table {
       head.firstChild.textContent = head.firstChild.textContent.replace(/ [▴▾]$/, '') + (own ? (state.sort.startsWith('-') ? ' ▾' : ' ▴') : '');
     }
     this.count.textContent = this.rows.length === this.calls.n ? number(this.calls.n) + ' calls' : number(this.rows.length) + ' of ' + number(this.calls.n) + ' calls';
-    this.grid.setAttribute('aria-rowcount', this.rows.length + 1);
+    this.view.setAttribute('aria-rowcount', this.rows.length + 1);
     this.space.style.height = this.rows.length * HEIGHT + 'px';
     this.view.scrollTop = 0;
     this.draw();
@@ -191,11 +194,13 @@ class Table {
   move(to) {
     this.at = Math.max(0, Math.min(this.rows.length - 1, to));
     const top = this.at * HEIGHT, view = this.view;
+    // the head of the table covers one row's height at the top
     if (top < view.scrollTop) view.scrollTop = top;
-    else if (top + HEIGHT > view.scrollTop + view.clientHeight) view.scrollTop = top + HEIGHT - view.clientHeight;
+    else if (top + 2 * HEIGHT > view.scrollTop + view.clientHeight) view.scrollTop = top + 2 * HEIGHT - view.clientHeight;
     this.draw();
   }
   keys(event) {
+    if (event.target !== this.view) return;
     const page = Math.max(1, Math.floor(this.view.clientHeight / HEIGHT) - 1);
     const to = { ArrowDown: this.at + 1, j: this.at + 1, ArrowUp: this.at - 1, k: this.at - 1, PageDown: this.at + page,
       PageUp: this.at - page, Home: 0, End: this.rows.length - 1 }[event.key];
