@@ -37,7 +37,7 @@ _DEMANDED = {name.strip() for name in os.environ.get("LLMWATCH_REQUIRE", "").spl
 def pytest_configure(config: pytest.Config) -> None:
     in_ci = bool(os.environ.pop("CI", ""))
     for name in list(os.environ):
-        if name.startswith(CLEARED) and name != "LLMWATCH_REQUIRE":
+        if name.startswith(CLEARED) and name not in ("LLMWATCH_REQUIRE", "LLMWATCH_UPDATE_GOLDEN"):
             del os.environ[name]
     if importlib.util.find_spec("hypothesis"):
         from hypothesis import HealthCheck, settings
