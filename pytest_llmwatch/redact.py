@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_llmwatch.errors import UsageError
-from pytest_llmwatch.redact_patterns import PATTERNS, SECRET_KEYS, Pattern
+from pytest_llmwatch.redact_patterns import NUMBER, PATTERNS, SECRET_KEYS, Pattern
 
 _DEFAULT_SALT = "llmwatch"
 _USER_PATTERN_SECONDS = 1.0
+# a run redacts the same prompts and answers again and again: matching, keeping, reporting
+_CACHED_TEXTS = 2000
+_CACHED_LENGTH = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Redactor:
     ) -> None:
         self._patterns = tuple(p for p in PATTERNS if pii or not p.personal)
         self._salt = salt or _DEFAULT_SALT
+        self._known: dict[str, str] = {}
         self._user = tuple((name, _compile(name, expression)) for name, expression in patterns)
 
     def find(self, s: str) -> list[Finding]:
@@ -58,7 +62,8 @@ class Redactor:
             return []
         if s.startswith("data:") and ";base64," in s[:200]:
             return []  # an inline image: random letters, which no pattern should be tried on
-        found = [f for pattern in self._patterns for f in _matches(pattern, s)]
+        numeric = NUMBER.search(s) is not None
+        found = [f for p in self._patterns if numeric or not p.numeric for f in _matches(p, s)]
         for name, search in self._user:
             found.extend(Finding(name.upper(), start, end, custom=True) for start, end in search(s))
         if len(found) < 2:
@@ -73,6 +78,16 @@ class Redactor:
 
     def text(self, s: str) -> str:
         """Return ``s`` with everything that `find` finds replaced by placeholders; idempotent."""
+        if len(s) > _CACHED_LENGTH:
+            return self._text(s)
+        known = self._known.get(s)
+        if known is None:
+            if len(self._known) >= _CACHED_TEXTS:
+                self._known.clear()
+            known = self._known[s] = self._text(s)
+        return known
+
+    def _text(self, s: str) -> str:
         findings = self.find(s)
         if not findings:
             return s

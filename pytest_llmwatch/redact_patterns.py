@@ -15,7 +15,8 @@ from dataclasses import dataclass
 class Pattern:
     """One kind of secret: the text to hide is group ``secret`` if the expression has one, else the match.
 
-    ``check`` takes that text and refuses look-alikes; ``personal`` marks personal data, which can be switched off.
+    ``check`` takes that text and refuses look-alikes; ``personal`` marks personal data, which can be switched off;
+    ``numeric`` patterns are only tried on texts with a long number (`NUMBER`).
     """
 
     kind: str
@@ -23,6 +24,11 @@ class Pattern:
     needles: tuple[str, ...] = ()
     check: Callable[[str], bool] | None = None
     personal: bool = False
+    numeric: bool = False
+
+
+NUMBER = re.compile(r"(?:\d[ ().-]{0,2}){8}")
+"""Eight digits with at most two separators between: without one, no ``numeric`` pattern can match."""
 
 
 def _has_digit(text: str) -> bool:
@@ -103,9 +109,10 @@ def _p(
     *needles: str,
     check: Callable[[str], bool] | None = None,
     personal: bool = False,
+    numeric: bool = False,
     flags: int = 0,
 ) -> Pattern:
-    return Pattern(kind, re.compile(expression, flags), needles, check, personal)
+    return Pattern(kind, re.compile(expression, flags), needles, check, personal, numeric)
 
 
 _START = r"(?<![A-Za-z0-9_-])"
@@ -205,8 +212,7 @@ PATTERNS: tuple[Pattern, ...] = (
         r"(?:api[_-]?key|secret[_-]?key|access[_-]?key|client[_-]?secret|(?:access|auth|refresh)[_-]?token"
         r"|password|passwd|pwd|secret)"
         r"[\\\"']{0,3}\s{0,4}[=:]\s{0,4}[\\\"']{0,3}(?P<secret>[^\s\"'\\,;<>(){}]{8,256})",
-        "=",
-        ":",
+        *("key", "Key", "KEY", "oken", "OKEN", "ecret", "ECRET", "assw", "ASSW", "pwd", "Pwd", "PWD"),
         check=_assigned,
     ),
     _p(
@@ -222,12 +228,19 @@ PATTERNS: tuple[Pattern, ...] = (
         check=iban,
         personal=True,
     ),
-    _p("CARD", r"(?<![A-Za-z0-9_.,+-])\d(?:[ -]?\d){12,18}(?![A-Za-z0-9_]|[.,]\d)", check=luhn, personal=True),
+    _p(
+        "CARD",
+        r"(?<![A-Za-z0-9_.,+-])\d(?:[ -]?\d){12,18}(?![A-Za-z0-9_]|[.,]\d)",
+        check=luhn,
+        personal=True,
+        numeric=True,
+    ),
     _p(
         "SSN",
         r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])",
         "-",
         personal=True,
+        numeric=True,
     ),
     _p(
         "PHONE",
@@ -235,12 +248,14 @@ PATTERNS: tuple[Pattern, ...] = (
         "+",
         check=_phone,
         personal=True,
+        numeric=True,
     ),
     _p(
         "PHONE",
         r"(?<![\w.+/-])(?:1[ .-])?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[.-])[2-9]\d{2}[.-]\d{4}(?![\w.-])",
         check=_phone,
         personal=True,
+        numeric=True,
     ),
 )
 """In order of precedence: where two match the same text, the longer wins, then the earlier."""

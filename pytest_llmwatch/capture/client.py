@@ -40,25 +40,31 @@ class ClientSettings:
 
 
 def open_client(session: CaptureSession, settings: ClientSettings) -> OpenAI:
-    """Return an OpenAI client whose calls are captured; closed when the session stops.
-
-    One client is shared by all that ask for the same settings: making one costs tens of milliseconds.
-    """
+    """Return an OpenAI client whose calls are captured; the caller closes it."""
     import openai
 
     resolved = settings.resolved()
     assert resolved.base_url is not None
-    key = ("openai", resolved.base_url, resolved.api_key, resolved.timeout, resolved.max_retries)
-    known: OpenAI | None = session.shared.get(key)
-    if known is not None and not known.is_closed():
-        return known
     session.add_base_url(resolved.base_url)
-    client = openai.OpenAI(
+    return openai.OpenAI(
         base_url=resolved.base_url,
         api_key=resolved.api_key,
         timeout=openai.NOT_GIVEN if resolved.timeout is None else resolved.timeout,
         max_retries=resolved.max_retries,
     )
+
+
+def shared_client(session: CaptureSession, settings: ClientSettings) -> OpenAI:
+    """Return the session's client for these settings, closed when the session stops.
+
+    Making a client costs tens of milliseconds, so all monitored calls of a run share one.
+    """
+    resolved = settings.resolved()
+    key = ("openai", resolved.base_url, resolved.api_key, resolved.timeout, resolved.max_retries)
+    known: OpenAI | None = session.shared.get(key)
+    if known is not None:
+        return known
+    client = open_client(session, resolved)
     session.shared[key] = client
     session.at_stop(client.close)
     return client

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_llmwatch.capture.client import ClientSettings, open_async_client, open_client
+from pytest_llmwatch.capture.client import ClientSettings, open_async_client, shared_client
 from pytest_llmwatch.capture.logical import CONTEXT, CallContext
 from pytest_llmwatch.capture.reply import Reply, ScoreOutput
 from pytest_llmwatch.capture.session import CaptureSession
@@ -77,7 +77,7 @@ class LlmCall:
         """
         ask = self._ask(prompt, model, case, api, params)
         with self._inside(ask) as context:
-            response = ask.create(open_client(self._session, self._settings))
+            response = ask.create(shared_client(self._session, self._settings))
         return self._reply(context, text_of(response, ask.api), response)
 
     def stream(
@@ -98,7 +98,7 @@ class LlmCall:
         if ask.api == "chat":
             ask.params.setdefault("stream_options", {"include_usage": True})
         with self._inside(ask) as context:
-            events = ask.create(open_client(self._session, self._settings))
+            events = ask.create(shared_client(self._session, self._settings))
         return TextStream(self, events, context, ask)
 
     async def aio(
