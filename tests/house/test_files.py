@@ -123,6 +123,9 @@ def slugs_in(source: str) -> set[str]:
     """Return every slug that ``source`` gives an error, by keyword or in place, or writes out in brackets."""
     found = set(re.findall(r"\[llmwatch:([a-z0-9-]+)\]", source)) - {"slug"}
     for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.arguments):
+            pairs = zip(node.kwonlyargs, node.kw_defaults, strict=True)
+            found |= {d.value for a, d in pairs if a.arg == "slug" and isinstance(d, ast.Constant)}
         if not isinstance(node, ast.Call):
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
