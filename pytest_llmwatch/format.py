@@ -37,6 +37,7 @@ def limit(x: float | None, unit: str = "ratio", direction: str = "ceiling") -> s
     """Return a limit as it is read: ``≤ 1.80 s`` for a ceiling, ``≥ 0.880`` for a floor, exact."""
     if x is None:
         return UNKNOWN
+    x = float(f"{x:.12g}")  # 0.8 * 0.006 is 0.0048, not 0.004800000000000001
     return f"{'≤' if direction == 'ceiling' else '≥'} {value(x, unit, against=x)}"
 
 

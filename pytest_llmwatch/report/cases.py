@@ -72,13 +72,33 @@ class Worst:
 
 def worst_of(verdict: Verdict, run: Run, index: Index) -> list[Worst]:
     """Return the rule's worst cases, worst first: those that the gate names, else the lowest scores."""
-    out = [w for w in (index.find(name, verdict.metric) for name in verdict.worst) if w is not None]
-    if out or verdict.layer != "quality":
+    name = scorer_of(verdict)
+    out = [w for w in (index.find(call, name) for call in verdict.worst) if w is not None]
+    if out or name is None:
         return out
-    scored = [(s.value, r) for r in run.results if (s := r.score(verdict.metric)) and s.value is not None]
+    scored = [(s.value, r) for r in run.results if (s := r.score(name)) and s.value is not None]
     scored.sort(key=lambda pair: (pair[0], pair[1].nodeid, pair[1].repeat))
     bad = [r for value, r in scored[:10] if value < 1.0]
-    return [Worst(index.last_call(r), r, r.score(verdict.metric)) for r in bad]
+    return [Worst(index.last_call(r), r, r.score(name)) for r in bad]
+
+
+def scorer_of(verdict: Verdict) -> str | None:
+    """Return the scorer that a rule is about, None for rules on latency, cost, errors."""
+    if verdict.layer != "quality":
+        return None
+    name = verdict.metric.rsplit(".", 1)[-1]
+    return {"refusals": "refusal"}.get(name, name)
+
+
+def shown_score(result: CaseResult, name: str | None) -> Score | None:
+    """Return the score that makes ``result`` bad for a rule: its scorer's, else the lowest that missed."""
+    if name is None:
+        return None
+    own = result.score(name)
+    if own is not None:
+        return own
+    missed = [s for s in result.scores if s.passed is False]
+    return min(missed, key=lambda s: s.value or 0.0, default=None)
 
 
 class Index:
@@ -89,7 +109,7 @@ class Index:
         self.results = {call_id: r for r in run.results for call_id in r.call_ids}
         self._by_node = {r.nodeid: r for r in reversed(run.results)}
 
-    def find(self, name: str, metric: str) -> Worst | None:
+    def find(self, name: str, scorer: str | None) -> Worst | None:
         """Return the case behind a call id (or, for results without calls, a node id)."""
         call = self.calls.get(name)
         result = self.results.get(name) or self._by_node.get(name)
@@ -97,7 +117,7 @@ class Index:
             return None
         if call is None and result is not None:
             call = self.last_call(result)
-        return Worst(call, result, result.score(metric) if result else None)
+        return Worst(call, result, shown_score(result, scorer) if result else None)
 
     def last_call(self, result: CaseResult) -> Call | None:
         """Return the last call of a result that is in the run."""
@@ -189,6 +209,18 @@ class CaseRow:
         """Repeats that did not pass."""
         return sum(1 for p in self.passes if p is False)
 
+    @property
+    def text(self) -> str:
+        """``all 3 pass``, ``1 of 3 passes``; for one repeat ``passes`` or ``does not pass``."""
+        n = len(self.passes)
+        passed = sum(1 for p in self.passes if p)
+        if all(p is None for p in self.passes):
+            return "not measured"
+        if n == 1:
+            return "passes" if passed else "does not pass"
+        verb = "passes" if passed < 2 else "pass"
+        return f"all {n} pass" if passed == n else f"{passed or 'none'} of {n} {verb}"
+
 
 def case_table(report: Report) -> tuple[list[str], list[CaseRow]]:
     """Return (scorer names, rows): one row per set and case, worst first; first attempts only."""
@@ -245,9 +277,10 @@ def figure(case: Worst, verdict: Verdict) -> str:
     call = case.call
     if case.score is not None:
         against = case.score.threshold
+        other = "" if case.score.name == scorer_of(verdict) else f"{case.score.name} "
         if case.score.value is None:
-            return (case.score.label or "unscored").replace("_", " ")
-        return fmt.value(case.score.value, "ratio", against)
+            return other + (case.score.label or "unscored").replace("_", " ")
+        return other + fmt.value(case.score.value, "ratio", against)
     if call is None:
         return ""
     if call.failed and verdict.unit == "ratio":

@@ -10,7 +10,7 @@ import base64
 import functools
 import hashlib
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Literal
@@ -27,6 +27,7 @@ _CARDS, _MORE, _GROUPS = 3, 7, 8
 _CARD_TEXT = 2400
 _CASE_ROWS, _CASE_ROWS_BARE = 120, 30
 _STATIC_CALLS = 200
+_ALL_BODIES, _LONG_RUN = 2000, 20_000
 _STATES = {"pass": "holds", "warn": "warn", "fail": "broken", "inconclusive": "undecided", "error": "blind",
            "none": "none"}  # fmt: skip
 _WORDS = {"pass": "PASS", "warn": "WARN", "fail": "FAIL", "inconclusive": "INCONCLUSIVE", "error": "NOT JUDGED",
@@ -92,7 +93,7 @@ def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
         "facts": view.facts(report),
         "fact_names": {"cost": "cost", "duration": "time taken"},
         "problems": _problems(report),
-        "environment": [(k, str(v)) for k, v in sorted(report.run.environment.items())],
+        "environment": _environment(report),
         "alphas": [(k, f"{v:g}") for k, v in sorted(report.alpha_by_family.items())],
     }
     context |= _rules(rows)
@@ -102,6 +103,17 @@ def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
     context |= _calls(report, rows, index, options)
     context["contents"] = _contents(context)
     return context
+
+
+def _environment(report: Report) -> list[tuple[str, str]]:
+    flat: dict[str, Any] = {}
+    versions: dict[str, Any] = {}
+    for key, value in report.run.environment.items():
+        if isinstance(value, Mapping):
+            versions |= value
+        elif value is not None:
+            flat[key.replace("_", " ")] = ("no", "yes")[value] if isinstance(value, bool) else value
+    return [(str(k), str(v)) for k, v in [*sorted(flat.items()), *versions.items()]]
 
 
 def _problems(report: Report) -> list[tuple[str, int, list[tuple[str | None, str]]]]:
@@ -167,12 +179,18 @@ def _worst(report: Report, rows: list[RuleRow], index: cases.Index, options: Htm
         new = [c for c in found if c.name not in seen]
         if not new or len(groups) >= _GROUPS:
             continue
-        shown = new[:_CARDS]
-        seen.update(c.name for c in shown)
+        first = new[:_CARDS]
+        seen.update(c.name for c in first)
         more = [c for c in new[_CARDS : _CARDS + _MORE] if c.call_id]
-        cards = [_card(c, row, options) for c in shown]
+        cards = [_card(c, row, options) for c in first]
         groups.append(_Group(row, cards, more, len(found), first=not groups))
-    return {"worst": groups, "shown_worst": {g.row.rule for g in groups}, "bare": options.bodies == "none"}
+    names = functools.partial(_worst_cases, report, index)
+    shown = {g.row.rule for g in groups}
+    return {"worst_cases": names, "worst": groups, "shown_worst": shown, "bare": options.bodies == "none"}
+
+
+def _worst_cases(report: Report, index: cases.Index, row: RuleRow) -> list[cases.Worst]:
+    return [c for c in cases.worst_of(row.verdict, report.run, index) if c.call_id][:3]
 
 
 def _card(case: cases.Worst, row: RuleRow, options: HtmlOptions) -> _Card:
@@ -291,7 +309,8 @@ def _calls(report: Report, rows: list[RuleRow], index: cases.Index, options: Htm
     shown = [r for r in rows if r.state not in ("holds", "undecided")]
     worst = list(dict.fromkeys(i for r in shown for i in r.verdict.worst))
     budget = options.bodies_bytes if options.bodies != "none" else 0
-    kept = island.select(report, index, worst, budget, everything=len(calls) <= 2000)
+    budget = budget if len(calls) <= _LONG_RUN else budget * 2 // 3  # the columns of a long run take their room
+    kept = island.select(report, index, worst, budget, everything=len(calls) <= _ALL_BODIES)
     named = set(worst)
     static = [c for c in calls if c.id in named or c.failed][:_STATIC_CALLS]
     names = sorted(

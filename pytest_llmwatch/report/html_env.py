@@ -43,6 +43,12 @@ def focusable(text: dict[str, Any]) -> Markup:
     return Markup(' tabindex="0" role="group" aria-label="Text"') if long else Markup("")
 
 
+def headline(sentence: str) -> str:
+    """Return a sentence with a capital letter, unless it begins with a name such as ``latency.p95``."""
+    first = sentence.split(" ", 1)[0]
+    return sentence[:1].upper() + sentence[1:] if first.isalpha() else sentence
+
+
 def tail(nodeid: str) -> str:
     """Return the last part of a node id."""
     return nodeid.rsplit("::", 1)[-1]
@@ -84,7 +90,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.filters |= {
-        "vis": visible, "plain": plain, "short": short, "slug": slug, "tone": tone, "tail": tail,
-        "focusable": focusable, "label": label, "value": fmt.value, "percent": fmt.percent,
+        "vis": visible, "plain": plain, "short": short, "slug": slug, "tone": tone, "tail": tail, "label": label,
+        "headline": headline, "focusable": focusable, "value": fmt.value, "percent": fmt.percent,
     }  # fmt: skip
     return env

@@ -59,7 +59,7 @@ def code(text: str, limit: int = 300) -> str:
 def _head(report: Report, rows: list[RuleRow]) -> Iterator[str]:
     yield f"### {_WORDS[report.verdict]}: {escape(report.sentence, 1000)}"
     yield ""
-    facts = [f"run {code(report.run.run_id[:12])}"]
+    facts = [f"run {code(report.run.run_id[:24])}"]
     facts += [escape(f"{f.text} ({f.note})" if f.note else f.text) for f in view.facts(report)]
     yield " · ".join(facts)
     if report.run.partial:

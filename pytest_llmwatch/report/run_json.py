@@ -1,6 +1,6 @@
 """run.json: the whole verdict of a run as JSON, without bodies.
 
-The shape is documented in ``docs/reference/run-json.md``. Keys that a reader may rely on are always there,
+The shape is documented in ``docs/reference/outputs.md``. Keys that a reader may rely on are always there,
 null where unknown. Bodies (inputs, outputs) live in calls.jsonl.gz.
 """
 

@@ -117,7 +117,7 @@ def _color(report: Report) -> Markup:
 
 
 def _facts(report: Report) -> str:
-    parts = [f"run {report.run.run_id[:12]}"]
+    parts = [f"run {report.run.run_id[:24]}"]
     for fact in view.facts(report):
         parts.append(f"{fact.text} ({fact.note})" if fact.note and fact.key == "cost" else fact.text)
     return one_line(" · ".join(parts))
@@ -181,7 +181,8 @@ def _rule(row: RuleRow, table_line: str | None, style: TerminalStyle) -> Iterato
         yield ((f"  {row.mark} ", color), (one_line(row.rule), strong))
         figures = f"{row.observed}, budget {row.limit}, n {row.n}"
         yield from _wrapped(figures, style, indent=6)
-    if row.state != "holds" or style.verbosity >= 1:
+    said = row.plain and table_line is not None
+    if style.verbosity >= 1 or (row.state != "holds" and not said):
         note = one_line(row.note)
         if row.interval and "[" not in note and "95 %" not in note:
             note = f"{note} 95 % interval {row.interval}.".strip()
@@ -285,7 +286,9 @@ def next_command(report: Report, rows: list[RuleRow]) -> str | None:
         for row in broken:
             for case in cases.worst_of(row.verdict, report.run, index):
                 if case.result is not None and "::" in case.result.nodeid:
-                    return f"pytest {quote(case.result.nodeid)} runs the worst case alone"
+                    variant = report.run.environment.get("variant")
+                    option = f" --llm-variant={quote(str(variant))}" if variant else ""
+                    return f"pytest {quote(case.result.nodeid)}{option} runs the worst case alone"
         return None
     short = [r for r in rows if r.state == "undecided" and r.verdict.n and r.verdict.n_needed]
     if short:

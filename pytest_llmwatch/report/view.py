@@ -71,11 +71,18 @@ class RuleRow:
 
     @property
     def note(self) -> str:
-        """The gate's sentence, with the waiver where there is one."""
-        waiver = self.verdict.waiver
-        if waiver is None or waiver.reason in self.verdict.because:
-            return self.verdict.because
-        return f"{self.verdict.because} Waived until {waiver.expires}: {waiver.reason}".strip()
+        """The gate's sentence without the rule's name before it, with the waiver where there is one."""
+        because, waiver = self.verdict.because.removeprefix(f"{self.rule} "), self.verdict.waiver
+        if waiver is None or waiver.reason in because:
+            return because
+        return f"{because} Waived until {waiver.expires}: {waiver.reason}".strip()
+
+    @property
+    def plain(self) -> bool:
+        """Whether the figures beside the rule say all: a fact that compares, with nothing to explain."""
+        v = self.verdict
+        compared = v.kind == "fact" and v.reason is None and v.observed is not None
+        return compared and self.state in ("broken", "holds")
 
 
 def state_of(verdict: Verdict) -> State:
