@@ -1,46 +1,154 @@
-"""Groundedness: is what the answer says supported by the context."""
+"""Groundedness: is what the answer says supported by the context. No model, no network, nothing trained."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_llmwatch.model import Case, Evidence, Output, Score
-from pytest_llmwatch.scorers.base import Base
-from pytest_llmwatch.scorers.sentences import sentences
-from pytest_llmwatch.scorers.words import content_words, stem
+from pytest_llmwatch.scorers.base import MAX_EVIDENCE, Base
+from pytest_llmwatch.scorers.source import Source, read
+from pytest_llmwatch.scorers.support import MAX_WORDS, Sentence, Word, judge
+
+WORDS, PASSAGE, WORDING = 0.4, 0.4, 0.2
+"""Weights of word support, support within one passage, and wording."""
+ABSENT = 0.6
+"""What absent numbers and names, opposites and negations can take away at most."""
+WEAK = 0.3
+"""What unsupported sentences can take away at most."""
+_MAX_WORDING = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The figures a groundedness score is made of; shares in [0, 1]."""
+
+    words: float
+    passage: float
+    wording: float
+    flaws: float
+    weak: int
+
+    @property
+    def value(self) -> float:
+        """Return the score: a weighted mean of three kinds of support, lowered by flaws and weak sentences."""
+        support = WORDS * self.words + PASSAGE * self.passage + WORDING * self.wording
+        flawed = 1 - ABSENT * (1 - math.exp(-self.flaws))
+        return support * flawed * (1 - WEAK * (1 - math.exp(-self.weak / 2)))
 
 
 @dataclass(frozen=True, slots=True)
 class Groundedness(Base):
-    """Share of the answer's content words that the context (else the reference) supports."""
+    """Support of the answer by the context, or by the reference where there is no context.
+
+    The page "Scorers" of the documentation gives the formula, what it was measured on, and what it cannot see:
+    above all, whether words that are all there were put together into something that nobody said.
+    """
 
     name = "groundedness"
 
     def applies(self, output: Output, case: Case) -> bool:
         """Return whether there is a context or a reference."""
-        return any(map(str.strip, case.context)) or bool((case.reference or "").strip())
+        return bool(_documents(case))
 
     def score(self, output: Output, case: Case) -> Score:
-        """Compare each sentence with the context; the worst sentences come first as evidence."""
-        if not self.applies(output, case):
+        """Judge each sentence; the worst come first as evidence, with the passage that supports them best."""
+        documents = _documents(case)
+        if not documents:
             return self.not_assessable("No context and no reference to compare with.")
-        source = case.context if any(map(str.strip, case.context)) else (case.reference or "",)
-        known = {stem(w) for text in source for w in set(content_words(text))}
-        found = []
-        total = supported = 0
-        for start, end in sentences(output.text):
-            words = content_words(output.text[start:end])
-            if words:
-                hits = sum(stem(w) in known for w in words)
-                total += len(words)
-                supported += hits
-                found.append((hits / len(words), start, end))
-        if not total:
+        source = read(documents)
+        if not source.words:
+            return self.not_assessable("The context has no words.")
+        judged, whole = judge(output.text, source)
+        if not any(s.words for s in judged):
             return self.not_assessable("The answer has no content words.")
-        found.sort()
-        evidence = [
-            Evidence("unsupported", output.text[a:b], start=a, end=b, note=f"{share:.0%} of its words supported")
-            for share, a, b in found
-            if share < 1
+        found = parts(judged, source)
+        against = "" if any(map(str.strip, case.context)) else " Compared with the reference: there is no context."
+        cut = "" if whole else f" Only the first {MAX_WORDS:,} words were judged."
+        return self.result(
+            found.value,
+            _explain(found, judged, output.text) + against + cut,
+            _evidence(judged, source, output.text),
+        )
+
+
+def _documents(case: Case) -> tuple[str, ...]:
+    if any(map(str.strip, case.context)):
+        return case.context
+    return (case.reference,) if case.reference and case.reference.strip() else ()
+
+
+def parts(judged: Sequence[Sentence], source: Source) -> Parts:
+    """Return the figures of an answer's sentences."""
+    words = [w for s in judged for w in s.words]
+    weight = sum(w.weight for w in words)
+    keys = [key for s in judged for key in s.keys][:_MAX_WORDING]
+    flaws = sum(w.flaw is not None for w in words) + 0.5 * sum(len(s.negations) for s in judged)
+    return Parts(
+        words=sum(w.weight for w in words if w.known) / weight if weight else 1.0,
+        passage=sum(w.near for w in words) / len(words),
+        wording=source.common(keys) / len(keys),
+        flaws=flaws,
+        weak=sum(s.is_weak for s in judged),
+    )
+
+
+def _explain(found: Parts, judged: Sequence[Sentence], text: str) -> str:
+    absent = list(dict.fromkeys(text[w.start : w.end] for s in judged for w in s.words if w.flaw))
+    said = [
+        f"Supported: {found.words:.0%} of words, {found.passage:.0%} within one passage, "
+        f"{found.wording:.0%} of wording"
+    ]
+    if absent:
+        said.append(f"absent or contrary: {', '.join(absent[:6])}{', …' if len(absent) > 6 else ''}")
+    if any(s.negations for s in judged):
+        said.append("negates what the context does not")
+    if found.weak:
+        said.append(f"{found.weak} of {len(judged)} sentences mostly unsupported")
+    return "; ".join(said) + "."
+
+
+_NOTES = {
+    "absent_number": "this number is not in the context",
+    "absent_name": "this name is not in the context",
+    "opposite": "the context says the opposite",
+}
+
+
+def _evidence(judged: Sequence[Sentence], source: Source, text: str) -> list[Evidence]:
+    out: list[Evidence] = []
+    for sentence in sorted(judged, key=_support):
+        if len(out) >= MAX_EVIDENCE:
+            break
+        flawed = [w for w in sentence.words if w.flaw]
+        if sentence.share == 1 and not flawed and not sentence.negations:
+            continue
+        missing = [text[w.start : w.end] for w in sentence.words if not w.known]
+        note = f"{sentence.supported} of {len(sentence.words)} content words in the context"
+        if missing:
+            note += f"; not: {', '.join(missing[:8])}{', …' if len(missing) > 8 else ''}"
+        out.append(_span("unsupported", text, sentence.start, sentence.end, note))
+        out += [_span(w.flaw or "", text, w.start, w.end, _NOTES[w.flaw or ""]) for w in flawed]
+        out += [
+            _span("absent_negation", text, start, end, "the context negates nothing")
+            for start, end in sentence.negations
         ]
-        return self.result(supported / total, f"{supported} of {total} content words supported.", evidence)
+        if sentence.passage:
+            document, start, end = source.span(*sentence.passage)
+            passage = source.documents[document][start:end]
+            out.append(Evidence("support", passage, where="context", start=start, end=end, document=document))
+    return out
+
+
+def _support(sentence: Sentence) -> float:
+    """Return how well a sentence is supported, flaws counted: the order of evidence, worst first."""
+    flaws = sum(w.flaw is not None for w in sentence.words) + 0.5 * len(sentence.negations)
+    return sentence.share * (1 - ABSENT * (1 - math.exp(-flaws)))
+
+
+def _span(kind: str, text: str, start: int, end: int, note: str) -> Evidence:
+    return Evidence(kind, text[start:end], start=start, end=end, note=note)
+
+
+__all__ = ["Groundedness", "Parts", "Word", "parts"]

@@ -13,7 +13,7 @@ ABSOLUTES = (
     "always", "never", "definitely", "certainly", "all", "everyone knows", "it is a fact", "undoubtedly",
 )  # fmt: skip
 HEDGES = (
-    "may", "might", "could", "possibly", "likely", "approximately", "it appears", 
+    "may", "might", "could", "possibly", "likely", "approximately", "it appears",
     "based on", "according to", "generally",
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 from typing import Any
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)*")
@@ -19,10 +20,27 @@ our ours ourselves out over own please same shall she she's should shouldn't so 
 their theirs them themselves then there there's these they they're they've this those through thus to too
 under until up upon us very was wasn't we we're we've were weren't what what's when when's where where's
 whether which while who who's whom whose why why's will with won't would wouldn't yes yet you you'd you'll
-you're you've your yours yourself yourselves s t d ll m re ve
+you're you've your yours yourself yourselves s t d ll m re ve don didn doesn isn wasn haven hasn wouldn couldn
+shouldn aren weren won ain pm
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
-"""English function words: they carry no content of their own."""
+"""English function words (with the halves of split contractions, and am/pm): no content of their own."""
+
+_UNSPACED_CLASS = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_SPACED = r"\d+(?:[.,:]\d+)+|[^\W_]+(?:['’][^\W\d_]+)*"
+TOKEN = re.compile(_SPACED)
+"""A word, or a number with its separators (1,250.5 and 11:30 are one token)."""
+_TOKEN_UNSPACED = re.compile(
+    rf"[{_UNSPACED_CLASS}]|\d+(?:[.,:]\d+)+|(?:(?![{_UNSPACED_CLASS}])[^\W_])+(?:['’][^\W\d_]+)*"
+)
+_UNSPACED = re.compile(f"[{_UNSPACED_CLASS}]")
+
+
+def tokens(text: str) -> Iterator[re.Match[str]]:
+    """Yield the tokens of ``text``; in scripts without spaces each character is one."""
+    if not text.isascii() and _UNSPACED.search(text):
+        return _TOKEN_UNSPACED.finditer(text)
+    return TOKEN.finditer(text)
 
 
 @functools.lru_cache(maxsize=1)
@@ -51,3 +69,49 @@ def normal(word: str) -> str:
 def content_words(text: str) -> list[str]:
     """Return the words of ``text`` that are no stop words, normalised, in order."""
     return [word for word in map(normal, WORD.findall(text)) if word not in STOP_WORDS]
+
+
+_UP_TO_TWENTY = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen twenty"
+)
+_NUMBER_WORDS = {word: str(i) for i, word in enumerate(_UP_TO_TWENTY.split())} | {
+    "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80", "ninety": "90",
+    "first": "1", "second": "2", "third": "3", "fourth": "4", "fifth": "5",
+}  # fmt: skip
+_WITH_UNIT = re.compile(r"(\d+)(?:st|nd|rd|th|s|am|pm|k|m|bn|kg|km|mg|g|lb|cm|mm|ml|min|h|hr)")
+_LONGEST = 40
+"""Characters of a word that is looked at closely; longer ones are codes, links, or an attack."""
+
+
+def canonical(token: str) -> str:
+    """Return the form under which a token is compared: stem, or number without separators, suffix and zeros.
+
+    ``Restaurants`` -> ``restaur``, ``1,250.50`` -> ``1250.5``, ``20th`` -> ``20``, ``twenty`` -> ``20``,
+    ``08:00`` -> ``8``.
+    """
+    return _canonical(token) if len(token) <= _LONGEST else token.lower()
+
+
+@functools.lru_cache(maxsize=100_000)
+def _canonical(token: str) -> str:
+    word = normal(token)
+    if not word[:1].isdigit():
+        return _NUMBER_WORDS.get(word) or stem(word)
+    if ":" in word:
+        return clock(word)
+    word = word.replace(",", "")
+    unit = _WITH_UNIT.fullmatch(word)
+    if unit:
+        word = unit[1]
+    if "." in word:
+        word = word.rstrip("0").rstrip(".")
+    return word.lstrip("0") or "0"
+
+
+def clock(word: str) -> str:
+    """Return a time of day without padding: ``08:00`` -> ``8``, ``9:5`` -> ``9:50`` (as in 11:3 for half past)."""
+    hour, _, minute = word.partition(":")
+    hour = hour.lstrip("0") or "0"
+    minute = minute[:2].ljust(2, "0")
+    return hour if minute == "00" else f"{hour}:{minute}"

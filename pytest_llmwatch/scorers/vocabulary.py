@@ -1,0 +1,72 @@
+"""Word lists of groundedness: words about the text itself, negations, opposites."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+from pytest_llmwatch.scorers.words import STOP_WORDS, canonical, normal
+
+_DISCOURSE = """
+summary summarize article passage passages document text question answer provided provide given according
+mentioned mention mentions state states stated based overall additionally therefore however including include
+includes also sure here word words note following information context data structured objective overview author
+highlight highlights discuss discusses discussing describe described describes specifically specific
+particularly furthermore moreover finally meanwhile despite
+"""
+DISCOURSE = frozenset(_DISCOURSE.split())
+"""Words with which an answer speaks of itself or its source ("the passage mentions ..."): they claim nothing."""
+
+NEGATIONS = frozenset({"not", "no", "never", "without", "nor", "none", "cannot", "neither"})
+
+_PAIRS = """
+increase decrease; rise fall; higher lower; high low; more less; more fewer; large small; big small; good bad;
+positive negative; accept reject; agree disagree; agree refuse; before after; win lose; won lost; early late;
+up down; gain loss; profit loss; success failure; succeed fail; support oppose; allow forbid;
+allow ban; open close; start end; begin finish; first last; buy sell; improve worsen; strong weak;
+strength weakness; fast slow; long short; old new; old young; inside outside; above below; arrive leave;
+male female; man woman; men women; boy girl; father mother; son daughter; brother sister; husband wife;
+north south; east west; left right; expensive cheap; easy difficult; simple complex; safe dangerous;
+same different; always never; all none; true false; possible impossible; able unable; like dislike; love hate;
+happy sad; full empty; add remove; include exclude; import export; public private; major minor;
+maximum minimum; most least; best worst; better worse; advantage disadvantage; free paid; indoor outdoor;
+ally enemy; attack defend; remember forget; approve deny; confirm deny; admit deny; guilty innocent; hot cold;
+warm cold; summer winter; day night; morning evening; today tomorrow; yesterday tomorrow; supervised unsupervised;
+expand shrink; increase reduce; grow shrink; raise lower; borrow lend; encourage discourage;
+optimistic pessimistic; excited disappointed; satisfied dissatisfied; enable prevent; connect disconnect
+"""
+
+
+def _opposites() -> dict[str, frozenset[str]]:
+    table: dict[str, set[str]] = {}
+    for pair in _PAIRS.split(";"):
+        one, other = map(canonical, pair.split())
+        table.setdefault(one, set()).add(other)
+        table.setdefault(other, set()).add(one)
+    return {word: frozenset(others) for word, others in table.items()}
+
+
+OPPOSITES = _opposites()
+"""Canonical word -> canonical words that say the contrary."""
+
+
+class Lexeme(NamedTuple):
+    """What is known of a token by itself. ``kind``: ``function``, ``discourse``, ``number`` or ``word``."""
+
+    key: str
+    kind: str
+    negates: bool
+
+
+@functools.lru_cache(maxsize=100_000)
+def lexeme(token: str) -> Lexeme:
+    """Look a token of an answer up."""
+    word = normal(token)
+    kind = "word"
+    if word in STOP_WORDS:
+        kind = "function"
+    elif word[:1].isdigit():
+        kind = "number"
+    elif word in DISCOURSE:
+        kind = "discourse"
+    return Lexeme(canonical(token), kind, word in NEGATIONS or word.endswith("n't"))
