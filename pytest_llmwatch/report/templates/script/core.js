@@ -26,8 +26,15 @@ function show(parent, text) {
   return parent;
 }
 
+function decode(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const raw = atob(text), bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i += 1) bytes[i] = raw.charCodeAt(i);
+  return bytes;
+}
+
 async function unpack(id) {
-  const bytes = Uint8Array.from(atob(JSON.parse(by(id).textContent)), (c) => c.charCodeAt(0));
+  const bytes = decode(by(id).textContent.slice(1, -1));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
   return JSON.parse(await new Response(stream).text());
 }
