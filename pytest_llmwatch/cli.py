@@ -117,7 +117,7 @@ def cmd_gate(args: argparse.Namespace) -> int:
     """Judge a stored run or RECORDS."""
     from pytest_llmwatch import pipeline
 
-    setup = pipeline.load_setup(Path(args.budget), args.budget)
+    setup = pipeline.load_setup(Path(args.budget), args.budget, golden=[Path("golden_sets")])
     run, notes = load(args.run_or_records, args.map)
     report = pipeline.judge(run, setup.budget)
     _show(report, args.output, as_json=args.json, notes=notes)
@@ -186,7 +186,7 @@ def cmd_budget_check(args: argparse.Namespace) -> int:
     """Check a budget; with a run, print each fact's flake rate and warn above alpha."""
     from pytest_llmwatch import pipeline
 
-    budget = pipeline.load_setup(Path(args.file), args.file).budget
+    budget = pipeline.load_setup(Path(args.file), args.file, golden=[Path("golden_sets")]).budget
     tests = sum(1 for x in budget.limits if x.kind == "test")
     print(f"{args.file}: {len(budget.limits)} limits ({tests} tests, {len(budget.limits) - tests} facts), valid")
     if not args.stored:

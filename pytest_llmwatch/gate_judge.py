@@ -35,6 +35,25 @@ class Evidence:
     ci: tuple[float | None, float | None]
 
 
+_METRICS = {"latency": "latency", "cost": "cost_usd", "errors": "error"}
+
+
+def metric_of(limit: Limit) -> str:
+    """Return the metric's name as comparisons use it: a scorer's own name, ``latency``, ``cost_usd``, ...
+
+    A limit on anything else is named by its rule without the scope.
+    """
+    if limit.table == "quality":
+        return "passed" if limit.key == "pass_rate" else limit.key
+    if limit.key.startswith("ttft"):
+        return "ttft"
+    if limit.table == "tokens" and limit.key in ("input_per_call", "output_per_call"):
+        return "input_tokens" if limit.key.startswith("input") else "output_tokens"
+    if limit.table in _METRICS and limit.key not in ("tokens_per_second", "retries_per_call"):
+        return _METRICS[limit.table]
+    return limit.metric
+
+
 def verdict(limit: Limit, figure: Figure, grade: Grade, because: str, **more: Any) -> Verdict:
     """Return the verdict of one rule with everything that limit and figure already say."""
     told = grade in ("fail", "warn")
@@ -56,7 +75,7 @@ def verdict(limit: Limit, figure: Figure, grade: Grade, because: str, **more: An
     }
     return Verdict(
         rule=limit.rule,
-        metric=limit.metric,
+        metric=metric_of(limit),
         verdict=grade,
         layer=limit.layer,
         kind=limit.kind,

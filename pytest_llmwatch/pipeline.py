@@ -12,13 +12,14 @@ import os
 import platform
 import secrets
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmwatch import __version__
-from pytest_llmwatch.budget import Budget, empty_budget, load_budget
+from pytest_llmwatch.budget import Budget, check_scorers, empty_budget, load_budget
+from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.model import Call, Case, CaseResult, Output, Problem, Report, Run, Score, ScorerSpec
 from pytest_llmwatch.redact import Redactor
 
@@ -51,13 +52,18 @@ def new_run_id() -> str:
     return f"{stamp}-{secrets.token_hex(3)}"
 
 
-def load_setup(path: Path | None, display: str | None = None) -> Setup:
+def load_setup(path: Path | None, display: str | None = None, *, golden: Sequence[Path] = ()) -> Setup:
     """Read the budget (or an empty one) and load its extensions; register their scorers.
 
+    Args:
+        path: The budget file, None for none.
+        display: Its name as the user gave it.
+        golden: Folders of golden sets, whose labels are names of scores as well.
+
     Raises:
-        UsageError: The budget or an extension cannot be used.
+        UsageError: The budget or an extension cannot be used, or a rule names no scorer.
     """
-    budget = load_budget(path, display=display) if path else empty_budget()
+    budget = load_budget(path, display=display, defer_scorers=True) if path else empty_budget()
     scorers: dict[str, Callable[..., Any]] = {}
     patterns = list(budget.redact.patterns)
     price = None
@@ -76,11 +82,32 @@ def load_setup(path: Path | None, display: str | None = None) -> Setup:
 
         for name, factory in scorers.items():
             room.register(name, factory)
-    if path is not None and budget.plugins.modules:
-        from pytest_llmwatch.budget import check_scorers
-
-        check_scorers(budget, scorers)
+    if path is not None:
+        _check_scorers(budget, golden)
     return Setup(budget, scorers, Redactor(patterns, pii=budget.redact.pii), price)
+
+
+def _check_scorers(budget: Budget, golden: Sequence[Path]) -> None:
+    from pytest_llmwatch import scorers as room
+
+    known = set(room.names())
+    try:
+        check_scorers(budget, known)
+    except UsageError:
+        # a label in a golden set may be what the budget means; sets are read only where that is the question
+        labels = set(_labels(golden))
+        if not labels:
+            raise
+        check_scorers(budget, known | labels)
+
+
+def _labels(roots: Sequence[Path]) -> Iterator[str]:
+    for root in roots:
+        for file in sorted(root.glob("*/set.yaml")):
+            try:
+                yield from (s.label for s in load_golden(file).scorers if s.label)
+            except UsageError:
+                continue  # the set itself is refused when it is collected
 
 
 def _has_extensions() -> bool:
@@ -201,6 +228,8 @@ def assemble(
     environment: Mapping[str, Any],
 ) -> Run:
     """Return the run in its stable order, the same for any number of workers."""
+    from pytest_llmwatch.scorers import over_repeats
+
     unique = {c.id: c for c in calls}
     return Run(
         run_id=run_id,
@@ -211,7 +240,7 @@ def assemble(
                 unique.values(), key=lambda c: (c.nodeid or "", c.repeat, c.attempt, c.index, c.time or "", c.id)
             )
         ),
-        results=tuple(sorted(results, key=lambda r: (r.nodeid, r.repeat, r.attempt))),
+        results=over_repeats(sorted(results, key=lambda r: (r.nodeid, r.repeat, r.attempt))),
         problems=tuple(sorted(problems, key=lambda p: (p.kind, p.nodeid or "", p.message))),
         partial=partial is not None,
         partial_reason=partial,
@@ -333,8 +362,6 @@ def store_folder(url: str, root: Path) -> Path:
         UsageError: The URL names a database.
     """
     if "://" in url:
-        from pytest_llmwatch.errors import UsageError
-
         raise UsageError(
             f"store {url.partition('://')[0]}:// is not supported by this version; name a folder",
             slug="store-url",

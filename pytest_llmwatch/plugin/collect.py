@@ -27,8 +27,9 @@ class GoldenFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         session: LlmSession = activate(self.config)
-        with clean_usage_errors():
-            golden_set = session.load_golden(self.path)
+        golden_set = session.try_golden(lambda: self.path)
+        if golden_set is None:
+            return
         self.add_marker(pytest.mark.llm(**dict(golden_set.labels)))
         repeats = session.settings.repeats or golden_set.repeats
         for case in golden_set.cases:
@@ -91,16 +92,18 @@ def parametrize_golden(metafunc: pytest.Metafunc, marker: pytest.Mark) -> None:
     """
     session: LlmSession = activate(metafunc.config)
     name, repeats = _marker_arguments(marker)
-    with clean_usage_errors():
-        golden_set = session.load_golden(find_set(metafunc.config, name) / "set.yaml")
+    golden_set = session.try_golden(lambda: find_set(metafunc.config, name) / "set.yaml")
+    if "llm_case" not in metafunc.fixturenames:
+        metafunc.fixturenames.append("llm_case")
+    if golden_set is None:
+        metafunc.parametrize("llm_case", [], indirect=True)
+        return
     count = session.settings.repeats or repeats or golden_set.repeats
     values, ids = [], []
     for case in golden_set.cases:
         for repeat in range(count):
             values.append(GoldenCase(golden_set, case, repeat, session))
             ids.append(case.id if count == 1 else f"{case.id}-{repeat}")
-    if "llm_case" not in metafunc.fixturenames:
-        metafunc.fixturenames.append("llm_case")
     metafunc.parametrize("llm_case", values, ids=ids, indirect=True)
 
 

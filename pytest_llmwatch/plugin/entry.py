@@ -80,6 +80,12 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = any(config.getoption(name) is not None for name in _ASKING) or config.getini("llm_budget")
     if (asked or hasattr(config, "workerinput")) and not config.option.help and _wants(config, bool(asked)):
         activate(config)
+    elif getattr(config.option, "tx", None) and not hasattr(config, "workerinput"):
+        # a controller collects nothing: the sets that the command line names are checked before workers start
+        from pytest_llmwatch.plugin.named import named_sets
+
+        if next(named_sets(config), None) is not None:
+            activate(config)
 
 
 def _wants(config: pytest.Config, asked: bool) -> bool:

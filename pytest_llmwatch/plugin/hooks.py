@@ -16,7 +16,7 @@ from pytest_llmwatch.plugin import rules
 from pytest_llmwatch.plugin.collect import GoldenItem, drop_duplicates
 from pytest_llmwatch.plugin.golden_run import GoldenCase
 from pytest_llmwatch.plugin.named import named_paths
-from pytest_llmwatch.plugin.session import LlmSession
+from pytest_llmwatch.plugin.session import LlmSession, problem_of
 from pytest_llmwatch.plugin.testrun import KEY, TestRun
 from pytest_llmwatch.plugin.wire import Parcel
 
@@ -40,7 +40,10 @@ class RunHooks:
             "golden_named": named_paths(self.session.config),
         }
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self.session.usage_errors:
+            raise pytest.UsageError("\n".join(self.session.usage_errors))
         drop_duplicates(items)
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
@@ -126,6 +129,9 @@ class RunHooks:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         test = item.stash.get(KEY, None)
+        broken = item.stash.get(_BROKEN, None)
+        if broken is not None and call.when == "setup":
+            report.llmwatch = Parcel(problems=[problem_of(broken, item.nodeid)]).dumps()  # type: ignore[attr-defined]
         if test is None:
             return report
         error = call.excinfo.value if call.excinfo is not None else None
@@ -154,7 +160,7 @@ class RunHooks:
         if text is not None and not self.session.is_worker:
             parcel = Parcel.loads(text)
             self.session.collect(parcel.calls, parcel.problems, parcel.result)
-            del report.llmwatch  # type: ignore[attr-defined]
+            del report.llmwatch
         if report.failed and getattr(report, "llmwatch_infrastructure", False):
             self.session.infrastructure_failures.add(report.nodeid)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,11 @@ def asked(config: pytest.Config, file: Path) -> bool:
 
 def _below(path: Path, folder: Path) -> bool:
     return path == folder or folder in path.parents
+
+
+def named_sets(config: pytest.Config) -> Iterator[Path]:
+    """Yield the set.yaml files whose tests the command line asks for."""
+    for root in golden_roots(config):
+        for file in sorted(root.rglob("set.yaml")):
+            if asked(config, file):
+                yield file

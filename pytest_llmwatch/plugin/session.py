@@ -38,6 +38,12 @@ def open_session(config: pytest.Config) -> LlmSession:
         raise pytest.UsageError(str(error)) from None
     from pytest_llmwatch.plugin.hooks import RunHooks
 
+    if session.distributes:
+        from pytest_llmwatch.plugin.named import named_sets
+
+        with clean_usage_errors():
+            for file in named_sets(config):
+                session.load_golden(file)
     hooks = RunHooks(session)
     config.pluginmanager.register(hooks, "llmwatch-run")
     config.add_cleanup(session.close)
@@ -56,13 +62,16 @@ class LlmSession:
         self.golden_named: Sequence[str] | None = shared.get("golden_named")
         self.started = time.time()
         self.started_iso = pipeline.now_iso()
-        self.setup = pipeline.load_setup(self.settings.budget, self.settings.budget_display)
+        self.setup = pipeline.load_setup(
+            self.settings.budget, self.settings.budget_display, golden=self.settings.golden_paths
+        )
         self.budget = self.setup.budget
         self.asked = bool(self.settings.budget or self.settings.report_asked)
         self.calls: list[Call] = []
         self.results: list[CaseResult] = []
         self.problems: list[Problem] = []
         self.deselected = 0
+        self.usage_errors: list[str] = []
         self.stopped: str | None = None
         self.report: Any = None
         self.outputs: dict[str, str] = {}
@@ -184,6 +193,20 @@ class LlmSession:
             self.sets[file] = loaded.variant(variant) if variant else loaded
         return self.sets[file]
 
+    def try_golden(self, find: Callable[[], Path]) -> GoldenSet | None:
+        """Load the golden set that ``find`` names; note a usage error for the end of collection and return None.
+
+        pytest turns an error in collection into exit 2; a wrong set is a usage error (4), raised by the hooks.
+        """
+        try:
+            return self.load_golden(find())
+        except UsageError as error:
+            if self.is_worker:
+                raise pytest.UsageError(str(error)) from None
+            if str(error) not in self.usage_errors:
+                self.usage_errors.append(str(error))
+            return None
+
     def open_live(self, items: Sequence[pytest.Item], open_test: Callable[[pytest.Item], TestRun]) -> None:
         """Start asking golden cases ahead of their tests."""
         from pytest_llmwatch.plugin.live import Ahead
@@ -221,7 +244,8 @@ class LlmSession:
                 Problem("lost", f"{len(lost)} calls were recovered from a process that died before its test ended")
             )
         if self._capture is not None:
-            self.problems.extend(p for p in self._capture.problems if p not in self.problems)
+            found = [Problem(p.slug, p.message) for p in self._capture.problems]
+            self.problems.extend(p for p in found if p not in self.problems)
         if not self.is_worker:
             pipeline.merge_cassettes(self.cassette_folders())
         return pipeline.assemble(

@@ -52,7 +52,9 @@ class Project:
     def path(self) -> Path:
         return self.pytester.path
 
-    def golden(self, name: str = "qa", set_yaml: str = SET, cases: Sequence[dict[str, Any]] = tuple(CASES)) -> Path:
+    def golden(
+        self, name: str = "qa", set_yaml: str = SET, cases: Sequence[dict[str, Any]] = tuple(CASES)
+    ) -> Path:
         folder = self.path / "golden_sets" / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "set.yaml").write_text(set_yaml)
