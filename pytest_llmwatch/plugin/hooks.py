@@ -51,8 +51,12 @@ class RunHooks:
 
     # -- one test
 
-    def open(self, item: pytest.Item) -> TestRun:
-        """Start recording for ``item`` without making it current; see ``_watch``."""
+    def open(self, item: pytest.Item, *, current: bool = True) -> TestRun:
+        """Start recording for ``item``; with ``current`` calls made from now on are its own.
+
+        Raises:
+            CassetteError: Its recordings cannot be read.
+        """
         if isinstance(item, GoldenItem):
             case: GoldenCase | None = item.golden_case
         else:
@@ -81,9 +85,15 @@ class RunHooks:
         if case is not None and isinstance(item, GoldenItem) is False:
             case.test = test
         stack = item.stash[_WATCHING] = contextlib.ExitStack()
-        if not isinstance(item, GoldenItem):
+        if current:
             stack.enter_context(self.session.capture.watch(watch))
         return test
+
+    def _open_ahead(self, item: pytest.Item) -> TestRun | None:
+        try:
+            return self.open(item, current=False)
+        except LlmwatchError:
+            return None  # its own test will say so
 
     def close(self, item: pytest.Item) -> None:
         """Stop recording for ``item`` and save its cassette."""
@@ -106,19 +116,27 @@ class RunHooks:
         if not watched:
             return (yield)
         if session.live is None and session.settings.record in ("off", "all", "new", "once"):
-            session.open_live(item.session.items, self.open)
+            session.open_live(item.session.items, self._open_ahead)
         test = session.live.opened(item) if session.live is not None else None
-        if test is None:
-            try:
-                test = self.open(item)
-            except LlmwatchError as error:
-                item.stash[_BROKEN] = error
-                return (yield)
-        context = session.capture.watch(test.watch) if isinstance(item, GoldenItem) else contextlib.nullcontext()
-        with context:
+        try:
+            if test is None:
+                self.open(item)
+            else:
+                item.stash[_WATCHING].enter_context(session.capture.watch(test.watch))
+        except LlmwatchError as error:
+            item.stash[_BROKEN] = error
+        try:
             return (yield)
+        finally:
+            self.close(item)
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        test = item.stash.get(KEY, None)
+        if test is not None and test.watch.attempt != getattr(item, "execution_count", 1) - 1:
+            # a rerun happens inside the same protocol: it is an execution of its own
+            self.close(item)
+            self.open(item)
         error = item.stash.get(_BROKEN, None)
         if error is not None:
             pytest.fail(error.one_line(), pytrace=False)
@@ -147,11 +165,10 @@ class RunHooks:
         last = call.when == "teardown"
         if last:
             self.close(item)
-        parcel = test.parcel(last=last)
+        # a rerun drops the teardown report of the attempt before it
+        parcel = test.parcel(last=last or report.failed)
         if parcel.calls or parcel.problems or parcel.result is not None:
             report.llmwatch = parcel.dumps()  # type: ignore[attr-defined]
-        if last:
-            item.stash[KEY] = test
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -241,7 +258,7 @@ class RunHooks:
             return exitstatus
         if failed_rules:
             return custom if custom is not None else int(pytest.ExitCode.TESTS_FAILED)
-        not_run = any(r.outcome == "not_run" for r in state.results)
+        not_run = any(r.outcome == "not_run" for r in state.results.values())
         if state.infrastructure_failures or not_run or state.report.exit_code == GATE_EXIT:
             return custom if custom is not None else GATE_EXIT
         return state.report.exit_code if exitstatus == pytest.ExitCode.OK else exitstatus

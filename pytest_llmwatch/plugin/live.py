@@ -14,7 +14,7 @@ from pytest_llmwatch.plugin.collect import GoldenItem
 if TYPE_CHECKING:
     from pytest_llmwatch.plugin.testrun import TestRun
 
-Open = Callable[[pytest.Item], "TestRun"]
+Open = Callable[[pytest.Item], "TestRun | None"]
 
 
 class Ahead:
@@ -40,6 +40,8 @@ class Ahead:
         while self._items and len(self._waiting) < self._concurrency and not self.stopped:
             item = self._items.popleft()
             test = self._open(item)
+            if test is None:
+                continue
             self._waiting[item.nodeid] = (self._pool.submit(_inside, test, ask_now), test)
 
     def opened(self, item: pytest.Item) -> TestRun | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -68,7 +69,7 @@ class LlmSession:
         self.budget = self.setup.budget
         self.asked = bool(self.settings.budget or self.settings.report_asked)
         self.calls: list[Call] = []
-        self.results: list[CaseResult] = []
+        self.results: dict[tuple[str, int, int], CaseResult] = {}
         self.problems: list[Problem] = []
         self.deselected = 0
         self.usage_errors: list[str] = []
@@ -82,6 +83,7 @@ class LlmSession:
         self.spool = Spool(self.spool_folder, self.settings.worker)
         self.ledger = SpendLedger(self.spool_folder / "spent.txt", self.settings.max_cost)
         self.live: Ahead | None = None
+        self._lock = threading.Lock()
         self._capture: CaptureSession | None = None
         self._client: ClientSettings | None = None
 
@@ -106,16 +108,18 @@ class LlmSession:
     @property
     def capture(self) -> CaptureSession:
         """The capture session, started at first use."""
-        if self._capture is None:
-            self._capture = pipeline.start_capture(
-                self.setup,
-                record=self.settings.record,
-                rpm=self.settings.rpm,
-                guard=self._guard,
-                on_call=self._on_call,
-                worker=self.settings.worker,
-            )
-        return self._capture
+        # cases asked ahead come from several threads, and two sessions would count each call twice
+        with self._lock:
+            if self._capture is None:
+                self._capture = pipeline.start_capture(
+                    self.setup,
+                    record=self.settings.record,
+                    rpm=self.settings.rpm,
+                    guard=self._guard,
+                    on_call=self._on_call,
+                    worker=self.settings.worker,
+                )
+            return self._capture
 
     @property
     def captures_everything(self) -> bool:
@@ -137,7 +141,8 @@ class LlmSession:
             )
 
     def _on_call(self, call: Call) -> None:
-        self.spool.write(call)
+        with self._lock:
+            self.spool.write(call)
         if self.ledger.limit is not None and call.capture_mode != "replayed" and call.cost.usd:
             self.ledger.add(call.cost.usd)
 
@@ -207,7 +212,7 @@ class LlmSession:
                 self.usage_errors.append(str(error))
             return None
 
-    def open_live(self, items: Sequence[pytest.Item], open_test: Callable[[pytest.Item], TestRun]) -> None:
+    def open_live(self, items: Sequence[pytest.Item], open_test: Callable[[pytest.Item], TestRun | None]) -> None:
         """Start asking golden cases ahead of their tests."""
         from pytest_llmwatch.plugin.live import Ahead
 
@@ -232,7 +237,7 @@ class LlmSession:
         self.calls.extend(calls)
         self.problems.extend(p for p in problems if p not in self.problems)
         if result is not None:
-            self.results.append(result)
+            self.results[(result.nodeid, result.repeat, result.attempt)] = result
 
     def finish(self) -> Run:
         """Merge spools and part files, and return the run as measured so far."""
@@ -253,7 +258,7 @@ class LlmSession:
             started=self.started_iso,
             duration=time.time() - self.started,
             calls=self.calls,
-            results=self.results,
+            results=self.results.values(),
             problems=self.problems,
             partial=self._partial(),
             environment=pipeline.environment(
@@ -270,13 +275,13 @@ class LlmSession:
             return self.stopped
         if self.deselected:
             return f"{self.deselected} tests were deselected"
-        not_run = sum(1 for r in self.results if r.outcome == "not_run")
+        not_run = sum(1 for r in self.results.values() if r.outcome == "not_run")
         return f"{not_run} tests were not run" if not_run else None
 
     def cassette_folders(self) -> list[Path]:
         """Folders that may hold part files of this run's workers."""
         folders = {r.parent / "cassettes" for r in self.sets}
-        for result in self.results:
+        for result in self.results.values():
             folders.add((self.settings.rootdir / result.nodeid.split("::")[0]).parent / "cassettes")
         return sorted(folders)
 
