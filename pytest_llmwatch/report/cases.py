@@ -168,9 +168,11 @@ def call_errors(calls: Iterable[Call]) -> list[CallErrors]:
             groups[(call.status, call.error_type or "not named")].append(call)
     out = []
     for (status, kind), found in groups.items():
-        message, _ = Counter(c.error for c in found if c.error).most_common(1)[0] if any(
-            c.error for c in found
-        ) else (None, 0)
+        message, _ = (
+            Counter(c.error for c in found if c.error).most_common(1)[0]
+            if any(c.error for c in found)
+            else (None, 0)
+        )
         out.append(CallErrors(status, kind, message, tuple(found)))
     return sorted(out, key=lambda g: (-len(g.calls), g.status, g.error_type))
 

@@ -185,5 +185,3 @@ def _ms(time: str | None) -> int | None:
         return round(datetime.fromisoformat(time).timestamp() * 1000) if time else None
     except ValueError:
         return None
-
-

@@ -96,7 +96,5 @@ def window(text: str, spans: Sequence[tuple[int, int, int]], size: int) -> Cut:
     first = min((s for s, _, _ in spans), default=0)
     start = 0 if first < size * 3 // 4 else min(first - size // 4, len(text) - size)
     end = start + size
-    inside = [
-        (max(s, start) - start, min(e, end) - start, i) for s, e, i in spans if s < end and e > start
-    ]
+    inside = [(max(s, start) - start, min(e, end) - start, i) for s, e, i in spans if s < end and e > start]
     return Cut(tuple(mark(text[start:end], inside)), before=start, after=len(text) - end)
