@@ -14,6 +14,7 @@ from pytest_llmwatch.errors import InfrastructureError, LlmwatchError
 
 if TYPE_CHECKING:
     from pytest_llmwatch.model import Report, Run
+    from pytest_llmwatch.pipeline import Setup
 
 OK, FAILED, USAGE, UNABLE = 0, 1, 4, 7
 DEFAULT_REPORT = "llmwatch-report"
@@ -118,7 +119,7 @@ def cmd_gate(args: argparse.Namespace) -> int:
     from pytest_llmwatch import pipeline
 
     setup = pipeline.load_setup(Path(args.budget), args.budget, golden=[Path("golden_sets")])
-    run, notes = load(args.run_or_records, args.map)
+    run, notes = load(args.run_or_records, args.map, setup)
     report = pipeline.judge(run, setup.budget)
     _show(report, args.output, as_json=args.json, notes=notes)
     return report.exit_code
@@ -137,7 +138,7 @@ def cmd_report(args: argparse.Namespace) -> int:
     return OK
 
 
-def load(ref: str, renames: Sequence[str]) -> tuple[Run, tuple[str, ...]]:
+def load(ref: str, renames: Sequence[str], setup: Setup | None = None) -> tuple[Run, tuple[str, ...]]:
     """Return the run that ``ref`` names (a RUN or a RECORDS file), and notes for the user.
 
     Raises:
@@ -153,7 +154,7 @@ def load(ref: str, renames: Sequence[str]) -> tuple[Run, tuple[str, ...]]:
 
             raise UsageError(f"--map must read OLD=NEW (got {pair!r})", slug="map-option")
         mapping[old] = new
-    return pipeline.load_any(ref, Path(STORE), rename=mapping)
+    return pipeline.load_any(ref, Path(STORE), rename=mapping, setup=setup)
 
 
 def _show(report: Report, folder: Path | None, *, as_json: bool = False, notes: Sequence[str] = ()) -> None:

@@ -6,6 +6,7 @@ is reached, so that a run pays only for what it uses.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hmac
 import os
@@ -387,8 +388,12 @@ def spent_from_store(url: str | None, root: Path, now: datetime.datetime | None 
     return out
 
 
-def load_any(ref: str, store: Path, *, rename: Mapping[str, str] | None = None) -> tuple[Run, tuple[str, ...]]:
+def load_any(
+    ref: str, store: Path, *, rename: Mapping[str, str] | None = None, setup: Setup | None = None
+) -> tuple[Run, tuple[str, ...]]:
     """Return the run that ``ref`` names (folder, run.json, store id, or a RECORDS file), and notes on it.
+
+    Records that hold tokens but no cost are priced as calls are, with the prices of ``setup``.
 
     Raises:
         RecordsError: It does not exist or cannot be read.
@@ -400,8 +405,24 @@ def load_any(ref: str, store: Path, *, rename: Mapping[str, str] | None = None) 
         from pytest_llmwatch.records import read_records, to_run
 
         records = read_records(path, rename=rename, display=ref)
-        return to_run(records, run_id=path.name.split(".")[0], hash_user=_hash_user), records.notes
+        run = to_run(records, run_id=path.name.split(".")[0], hash_user=_hash_user)
+        return _priced(run, setup), records.notes
     return files.load_run(files.resolve(ref, store), display=ref), ()
+
+
+def _priced(run: Run, setup: Setup | None) -> Run:
+    from pytest_llmwatch.pricing import PriceBook
+
+    book = PriceBook(setup.budget.prices if setup else {}, extra=setup.price if setup else None)
+    calls = tuple(
+        dataclasses.replace(
+            c, cost=book.cost(c.model, c.provider, c.usage, response_model=c.response_model, at=c.time)
+        )
+        if c.cost.usd is None and c.model and c.usage.input_tokens is not None
+        else c
+        for c in run.calls
+    )
+    return dataclasses.replace(run, calls=calls)
 
 
 def hash_key() -> bytes | None:

@@ -138,10 +138,13 @@ def _rules(rows: list[RuleRow], style: TerminalStyle) -> Iterator[Line]:
         tally = f"  {view.tally_text(group)}"
         room = len(layer) + 2 + len(tally) <= style.width
         yield ((f"  {layer}", {"bold": True}), (tally if room else "", {"light": True}))
-        for row in group:
+        for row, after in zip(group, [*group[1:], None], strict=True):
             if fold and row.state == "holds":
                 continue
             yield from _rule(row, text.get(id(row)), style)
+            # rules that ask for the same first action say so once, under the last of them
+            if (action := _action(row)) and (after is None or _action(after) != action):
+                yield from _wrapped(f"→ {one_line(action)}", style, indent=6, markup={"bold": True})
         if fold and (n := sum(r.state == "holds" for r in group)):
             yield (("  ✓ ", _COLORS["holds"]), (f"{n} more hold (-v lists them)", {"light": True}))
 
@@ -185,10 +188,12 @@ def _rule(row: RuleRow, table_line: str | None, style: TerminalStyle) -> Iterato
     if style.verbosity >= 1 or (row.state != "holds" and not said):
         note = one_line(row.note)
         if row.interval and "[" not in note and "95 %" not in note:
-            note = f"{note} 95 % interval {row.interval}.".strip()
+            note = f"{note.rstrip('.')}; 95 % interval {row.interval}" if note else f"95 % interval {row.interval}"
         yield from _wrapped(note, style, indent=6)
-    if row.state == "broken" and row.verdict.action:
-        yield from _wrapped(f"→ {one_line(row.verdict.action)}", style, indent=6, markup={"bold": True})
+
+
+def _action(row: RuleRow) -> str | None:
+    return row.verdict.action if row.state == "broken" else None
 
 
 # -- problems and worst cases -----------------------------------------------------------------------------
