@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pytest_llmwatch.model import Case, CaseResult, Evidence, Output, Score
 from pytest_llmwatch.scorers.base import Base
+from pytest_llmwatch.scorers.words import WORD
 
 _SIZES = (2, 3, 4, 5)
 _MAX_CHARS = 4_000
@@ -18,7 +19,7 @@ _MAX_CHARS = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Consistency(Base):
-    """Mean similarity of an answer to the answers of the case's other repeats (characters 2 to 5, TF-IDF, cosine).
+    """Mean similarity of an answer to the answers of the case's other repeats (character 2- to 5-grams, cosine).
 
     One answer alone says nothing: the score is ``unscored`` until `over_repeats` has seen all of them, and
     ``not_assessable`` where there was only one.
@@ -44,17 +45,11 @@ class Consistency(Base):
 def similarities(texts: Sequence[str]) -> list[float]:
     """Return for each text its mean cosine similarity to the others, in [0, 1].
 
-    TF-IDF of character 2- to 5-grams within words, over these texts; the idf is smoothed (ln((1+n)/(1+df)) + 1).
-    Equal texts have similarity 1.
+    Character 2- to 5-grams within words (punctuation and case left out), counted as 1 + ln n. Equal texts have
+    similarity 1. No idf: a handful of repeats is no corpus, and idf over them would belittle what they share.
     """
-    counts = [_grams(text) for text in texts]
-    df = Counter(gram for count in counts for gram in count)
+    vectors = [_vector(text) for text in texts]
     n = len(texts)
-    vectors = []
-    for count in counts:
-        vector = {gram: tf * (math.log((1 + n) / (1 + df[gram])) + 1) for gram, tf in count.items()}
-        norm = math.sqrt(sum(v * v for v in vector.values())) or 1.0
-        vectors.append({gram: v / norm for gram, v in vector.items()})
     out = []
     for i, vector in enumerate(vectors):
         total = 0.0
@@ -65,13 +60,15 @@ def similarities(texts: Sequence[str]) -> list[float]:
     return out
 
 
-def _grams(text: str) -> Counter[str]:
+def _vector(text: str) -> dict[str, float]:
     grams: Counter[str] = Counter()
-    for word in text[:_MAX_CHARS].lower().split():
+    for word in WORD.findall(text[:_MAX_CHARS].lower()):
         padded = f" {word} "
         for size in _SIZES:
             grams.update(padded[i : i + size] for i in range(max(1, len(padded) - size + 1)))
-    return grams
+    vector = {gram: 1 + math.log(n) for gram, n in grams.items()}
+    norm = math.sqrt(sum(v * v for v in vector.values())) or 1.0
+    return {gram: v / norm for gram, v in vector.items()}
 
 
 def _dot(a: dict[str, float], b: dict[str, float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,13 +65,13 @@ class Groundedness(Base):
         if not any(s.words for s in judged):
             return self.not_assessable("The answer has no content words.")
         found = parts(judged, source)
-        against = "" if any(map(str.strip, case.context)) else " Compared with the reference: there is no context."
+        has_context = any(map(str.strip, case.context))
+        against = "" if has_context else " Compared with the reference: there is no context."
         cut = "" if whole else f" Only the first {MAX_WORDS:,} words were judged."
-        return self.result(
-            found.value,
-            _explain(found, judged, output.text) + against + cut,
-            _evidence(judged, source, output.text),
-        )
+        evidence = _evidence(judged, source, output.text)
+        if not has_context:
+            evidence = [_of_reference(e) for e in evidence]
+        return self.result(found.value, _explain(found, judged, output.text) + against + cut, evidence)
 
 
 def _documents(case: Case) -> tuple[str, ...]:
@@ -139,6 +140,15 @@ def _evidence(judged: Sequence[Sentence], source: Source, text: str) -> list[Evi
             passage = source.documents[document][start:end]
             out.append(Evidence("support", passage, where="context", start=start, end=end, document=document))
     return out
+
+
+def _of_reference(evidence: Evidence) -> Evidence:
+    """Return evidence that does not claim a place in a context that is not there."""
+    if evidence.where == "context":
+        return Evidence(evidence.kind, evidence.text, where="item", note="in the reference")
+    if evidence.note:
+        return dataclasses.replace(evidence, note=evidence.note.replace("the context", "the reference"))
+    return evidence
 
 
 def _support(sentence: Sentence) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_BOUNDARY = re.compile(r"[.!?…]+[\"')\]”’»*_]*(?=\s)|[。！？]+|\n+")
+# the look-behind and the possessive quantifiers keep a text of nothing but full stops linear
+_BOUNDARY = re.compile(r"(?<![.!?…])[.!?…]++[\"')\]”’»*_]*+(?=\s)|[。！？]+|\n+")
 _TITLES = "mr mrs ms dr prof sr jr st rev gen col lt sgt capt gov sen rep hon"
 _OTHER = "vs etc inc ltd co corp no nos vol fig eq al e.g i.e a.m p.m u.s u.k u.n ph.d approx dept est"
 _MONTHS = "jan feb mar apr jun jul aug sep sept oct nov dec"

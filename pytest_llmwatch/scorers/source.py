@@ -58,7 +58,8 @@ class Source:
         for place, i in events:
             counts[i] += 1
             distinct += counts[i] == 1
-            while events[low][0] <= place - PASSAGE:
+            # drop what is too far away, and what occurs again further on
+            while events[low][0] <= place - PASSAGE or counts[events[low][1]] > 1:
                 old = events[low][1]
                 counts[old] -= 1
                 distinct -= counts[old] == 0
@@ -101,6 +102,10 @@ def read(documents: tuple[str, ...]) -> Source:
     source = Source(documents)
     joined: set[str] = set()
     for number, text in enumerate(documents):
+        if source.words:
+            # no passage reaches from one document into the next
+            source.words += [""] * PASSAGE
+            source.origin += [(number - 1, 0, 0)] * PASSAGE
         for match in tokens(text):
             word, start = match[0], match.start()
             if ":" in word:
@@ -119,6 +124,8 @@ def read(documents: tuple[str, ...]) -> Source:
 def _index(source: Source, joined: set[str]) -> None:
     places, bits = source.places, source.bits
     for i, key in enumerate(source.words):
+        if not key:
+            continue
         known = places.get(key)
         if known is None:
             places[key] = [i]

@@ -21,6 +21,8 @@ MAX_WORDS = 20_000
 _ENUMERATION = re.compile(r"^[ \t]*(?:step[ \t]+)?(?:\(?\d{1,2}[.):]|[-*•])(?=\s)", re.IGNORECASE | re.MULTILINE)
 _AFTER = frozenset(':"“(*>-[#')
 """A capital letter after one of these says nothing about a name."""
+_LONGEST = 40
+"""Characters of a token that is looked at closely; longer ones are codes, links, or an attack."""
 _WORDS = re.compile(r"\s?-?words?\b", re.IGNORECASE)
 
 
@@ -95,7 +97,12 @@ def _tokens(piece: str, source: Source, budget: int) -> Iterator[tuple[str, int]
         if token[0].isdigit():
             if _WORDS.match(piece, match.end()):
                 continue  # "a summary in 100 words" speaks of itself
-        elif not token.islower() and CAMEL.search(token) and not source.knows(lexeme(token).key):
+        elif (
+            len(token) <= _LONGEST
+            and not token.islower()
+            and CAMEL.search(token)
+            and not source.knows(lexeme(token).key)
+        ):
             for part in CAMEL.split(token):
                 yield part, at
                 at += len(part)
