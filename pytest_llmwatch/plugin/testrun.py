@@ -146,7 +146,7 @@ class TestRun:
         self._sent = len(calls)
         if last:
             parcel.problems = self._problems()
-            if calls or self.scores or self.golden_case is not None:
+            if calls or self.scores or self.golden_case is not None or self._outcome == "not_run":
                 parcel.result = self._result(calls)
         return parcel
 

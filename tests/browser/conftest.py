@@ -37,9 +37,10 @@ def factory(project_root: Path) -> ModuleType:
     return module
 
 
-@pytest.fixture(scope="session")
+# not for the session: while Playwright is open, its event loop runs in this thread, and other tests need their own
+@pytest.fixture(scope="module")
 def browser(chromium: str, require: Callable[..., None]) -> Iterator[Any]:
-    """Chromium, started once."""
+    """Chromium, started once for each module."""
     require(importlib.util.find_spec("playwright"), "playwright", "pip install playwright")
     from playwright.sync_api import sync_playwright
 
