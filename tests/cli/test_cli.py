@@ -28,8 +28,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Pa
     """A report folder, written by replaying one of the repository's golden sets."""
     folder = tmp_path_factory.mktemp("recorded")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "golden_sets/extraction", "--llm-budget=budget.toml", "--llm-record=none"]
-        + ["-p", "no:llmock", "-p", "no:cacheprovider", "-q", f"--llm-report={folder}"],
+        [
+            *(sys.executable, "-m", "pytest", "golden_sets/extraction", "-q"),
+            *("--llm-budget=budget.toml", "--llm-record=none", f"--llm-report={folder}"),
+            *("-p", "no:llmock", "-p", "no:cacheprovider"),
+        ],
         cwd=project_root,
         capture_output=True,
         text=True,

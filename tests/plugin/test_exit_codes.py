@@ -146,7 +146,7 @@ def test_wrong_options_are_4(suite: Any, option: str) -> None:
     suite.budget(OK)
     result = suite.run("--llm-budget=budget.toml", option)
     assert result.ret == 4
-    assert option.split("=")[0] in result.stderr.str()
+    assert option.split("=", maxsplit=1)[0] in result.stderr.str()
 
 
 @WORKERS
@@ -211,7 +211,8 @@ def test_max_cost_stops_spending_and_says_what_was_not_run(project: Any) -> None
         "def test_asks(llm_call, i):\n    assert llm_call(f'hello {i}', api='chat').text\n"
     )
     project.budget(
-        '[model]\nmodel = "m"\n[prices.m]\ninput_per_million = 1e6\noutput_per_million = 1e6\n[latency]\nmax = "60 s"\n'
+        '[model]\nmodel = "m"\n[latency]\nmax = "60 s"\n'
+        "[prices.m]\ninput_per_million = 1e6\noutput_per_million = 1e6\n"
     )
     result = project.run("--llm-budget=budget.toml", "--llm-max-cost=1")
     data = project.report()

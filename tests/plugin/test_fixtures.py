@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -83,7 +84,8 @@ def test_case(llm_call, llm_case):
     assert reply.score("must_mention").value > 0.9
 
 def test_quality(llm_call):
-    llm_call("Say something about quantum chromodynamics", api="chat", model="gpt-4o-mini").assert_quality(min=0.99)
+    reply = llm_call("Say something about quantum chromodynamics", api="chat", model="gpt-4o-mini")
+    reply.assert_quality(min=0.99)
 """,
     )
     result = project.run("--llm-report=out", "--llm-record=off")
@@ -177,7 +179,7 @@ def test_live_sets_are_asked_ahead_and_paced(project: Any, loopback: Any) -> Non
     one = project.run("golden_sets", "--llm-budget=budget.toml", "--llm-record=off", "--llm-concurrency=1")
     one.assert_outcomes(passed=6)
     starts = sorted(c["time"] for c in _calls(project))
-    assert all(_seconds(b) - _seconds(a) >= 0.55 for a, b in zip(starts, starts[1:], strict=False))
+    assert all(_seconds(b) - _seconds(a) >= 0.55 for a, b in itertools.pairwise(starts))
 
 
 def _calls(project: Any) -> list[dict[str, Any]]:

@@ -156,7 +156,8 @@ def test_a_target_calls_the_application(project: Any) -> None:
         "import openai\n"
         "def answer(question):\n"
         "    c = openai.OpenAI()\n"
-        "    r = c.chat.completions.create(model='gpt-4o-mini', messages=[{'role': 'user', 'content': question}])\n"
+        "    asked = [{'role': 'user', 'content': question}]\n"
+        "    r = c.chat.completions.create(model='gpt-4o-mini', messages=asked)\n"
         "    return 'ANSWER ' + r.choices[0].message.content\n"
     )
     project.golden(set_yaml="target: shop:answer\nscorers: [relevance]\n")
