@@ -82,21 +82,25 @@ def _documents(case: Case) -> tuple[str, ...]:
 
 def parts(judged: Sequence[Sentence], source: Source) -> Parts:
     """Return the figures of an answer's sentences."""
-    words = [w for s in judged for w in s.words]
-    weight = sum(w.weight for w in words)
+    weight = known = 0.0
+    near = n = 0
+    for word in (w for s in judged for w in s.words):
+        weight += word.weight
+        known += word.weight * word.known
+        near += word.near
+        n += 1
     keys = [key for s in judged for key in s.keys][:_MAX_WORDING]
-    flaws = sum(w.flaw is not None for w in words) + 0.5 * sum(len(s.negations) for s in judged)
     return Parts(
-        words=sum(w.weight for w in words if w.known) / weight if weight else 1.0,
-        passage=sum(w.near for w in words) / len(words),
+        words=known / weight if weight else 1.0,
+        passage=near / n,
         wording=source.common(keys) / len(keys),
-        flaws=flaws,
+        flaws=sum(s.flaws for s in judged),
         weak=sum(s.is_weak for s in judged),
     )
 
 
 def _explain(found: Parts, judged: Sequence[Sentence], text: str) -> str:
-    absent = list(dict.fromkeys(text[w.start : w.end] for s in judged for w in s.words if w.flaw))
+    absent = list(dict.fromkeys(text[w.start : w.end] for s in judged for w in s.flawed))
     said = [
         f"Supported: {found.words:.0%} of words, {found.passage:.0%} within one passage, "
         f"{found.wording:.0%} of wording"
@@ -122,15 +126,14 @@ def _evidence(judged: Sequence[Sentence], source: Source, text: str) -> list[Evi
     for sentence in sorted(judged, key=_support):
         if len(out) >= MAX_EVIDENCE:
             break
-        flawed = [w for w in sentence.words if w.flaw]
-        if sentence.share == 1 and not flawed and not sentence.negations:
+        if sentence.share == 1 and not sentence.flaws:
             continue
         missing = [text[w.start : w.end] for w in sentence.words if not w.known]
         note = f"{sentence.supported} of {len(sentence.words)} content words in the context"
         if missing:
             note += f"; not: {', '.join(missing[:8])}{', …' if len(missing) > 8 else ''}"
         out.append(_span("unsupported", text, sentence.start, sentence.end, note))
-        out += [_span(w.flaw or "", text, w.start, w.end, _NOTES[w.flaw or ""]) for w in flawed]
+        out += [_span(w.flaw or "", text, w.start, w.end, _NOTES[w.flaw or ""]) for w in sentence.flawed]
         out += [
             _span("absent_negation", text, start, end, "the context negates nothing")
             for start, end in sentence.negations
@@ -153,8 +156,7 @@ def _of_reference(evidence: Evidence) -> Evidence:
 
 def _support(sentence: Sentence) -> float:
     """Return how well a sentence is supported, flaws counted: the order of evidence, worst first."""
-    flaws = sum(w.flaw is not None for w in sentence.words) + 0.5 * len(sentence.negations)
-    return sentence.share * (1 - ABSENT * (1 - math.exp(-flaws)))
+    return sentence.share * (1 - ABSENT * (1 - math.exp(-sentence.flaws)))
 
 
 def _span(kind: str, text: str, start: int, end: int, note: str) -> Evidence:

@@ -7,11 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pytest_llmwatch.scorers.vocabulary import NEGATIONS
-from pytest_llmwatch.scorers.words import canonical, clock, tokens
-
-CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-"""Where a name such as OutdoorSeating, a key in JSON, falls into words."""
+from pytest_llmwatch.scorers.vocabulary import CAMEL, LEXICON, NEGATIONS
+from pytest_llmwatch.scorers.words import clock, tokens
 
 PASSAGE = 40
 """Words of context within which one sentence should find its support."""
@@ -51,7 +48,8 @@ class Source:
 
     def passage(self, keys: Sequence[str]) -> tuple[int, int] | None:
         """Return the first and last position of the `PASSAGE` words that hold most of ``keys``; None for none."""
-        events = sorted((place, i) for i, key in enumerate(keys) for place in self.places.get(key, ()))
+        places = self.places
+        events = sorted([(place, i) for i, key in enumerate(keys) for place in places.get(key, ())])
         counts = [0] * len(keys)
         distinct = best = low = 0
         found: tuple[int, int] | None = None
@@ -110,12 +108,13 @@ def read(documents: tuple[str, ...]) -> Source:
             word, start = match[0], match.start()
             if ":" in word:
                 source.clocks |= _times(word)
-            if word.islower() or not CAMEL.search(word):
-                source.words.append(canonical(word))
+            found = LEXICON[word]
+            if not found.is_camel:
+                source.words.append(found.key)
                 source.origin.append((number, start, match.end()))
             else:
-                joined.add(canonical(word))
-                source.words += map(canonical, CAMEL.split(word))
+                joined.add(found.key)
+                source.words += (LEXICON[part].key for part in CAMEL.split(word))
                 source.origin += [(number, start, match.end())] * (len(source.words) - len(source.origin))
     _index(source, joined)
     return source

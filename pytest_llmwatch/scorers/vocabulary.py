@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
+import re
 from typing import NamedTuple
 
-from pytest_llmwatch.scorers.words import STOP_WORDS, canonical, normal
+from pytest_llmwatch.scorers.words import LONGEST, STOP_WORDS, canonical, normal
 
 _DISCOURSE = """
 summary summarize article passage passages document text question answer provided provide given according
@@ -50,17 +50,39 @@ OPPOSITES = _opposites()
 """Canonical word -> canonical words that say the contrary."""
 
 
+CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""Where a name such as OutdoorSeating, a key in JSON, falls into words."""
+
+
 class Lexeme(NamedTuple):
     """What is known of a token by itself. ``kind``: ``function``, ``discourse``, ``number`` or ``word``."""
 
     key: str
     kind: str
     negates: bool
+    is_title: bool
+    """Whether it begins with a capital letter."""
+    is_camel: bool
 
 
-@functools.lru_cache(maxsize=100_000)
-def lexeme(token: str) -> Lexeme:
-    """Look a token of an answer up."""
+class _Lexicon(dict[str, Lexeme]):
+    """Tokens looked up before: a plain dictionary, since a look-up is most of what scoring does."""
+
+    def __missing__(self, token: str) -> Lexeme:
+        if len(token) > LONGEST:
+            # too long for a word, and not kept
+            return Lexeme(token.lower(), "word", False, token[0].isupper(), False)
+        if len(self) >= _MOST:
+            self.clear()
+        found = self[token] = _look_up(token)
+        return found
+
+
+_MOST = 100_000
+LEXICON = _Lexicon()
+
+
+def _look_up(token: str) -> Lexeme:
     word = normal(token)
     kind = "word"
     if word in STOP_WORDS:
@@ -69,4 +91,5 @@ def lexeme(token: str) -> Lexeme:
         kind = "number"
     elif word in DISCOURSE:
         kind = "discourse"
-    return Lexeme(canonical(token), kind, word in NEGATIONS or word.endswith("n't"))
+    negates = word in NEGATIONS or word.endswith("n't")
+    return Lexeme(canonical(token), kind, negates, token[0].isupper(), CAMEL.search(token) is not None)
