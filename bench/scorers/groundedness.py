@@ -1,8 +1,9 @@
 """Groundedness against human labels: python bench/scorers/groundedness.py [--parts]
 
 Prints the AUROC (label 1 = hallucinated) of length, unsupported content words, 1 - ROUGE-L precision and our
-scorer, on the same rows; the difference to word support with its 95 % interval; and the speed beside the
-machine's load. With --parts also the formula with one part taken out or its constant changed by half.
+scorer, on the same rows; ours again over pairs of the same length; the difference to word support with its 95 %
+interval; and the speed beside the machine's load. With --parts also the formula with one part taken out or its
+constant changed by half.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
-from labels import SETS, TASKS, auroc, interval, read, text
+from labels import SETS, TASKS, auroc, auroc_at_length, interval, read, text
 
 from pytest_llmwatch.model import Case, Output
 from pytest_llmwatch.scorers import get, grounding
@@ -72,7 +73,7 @@ def table() -> bool:
     """Print the AUROC table; False where there is no data at all."""
     any_rows = False
     head = "".join(f"{name:>19}" for name in FIGURES)
-    print(f"{'set':24}{'n':>6}{head}{'difference to words':>30}")
+    print(f"{'set':24}{'n':>6}{head}{'same length':>14}{'difference to words':>30}")
     for name in SETS:
         rows = read(name)
         if not rows:
@@ -89,7 +90,8 @@ def table() -> bool:
             low, high = interval(kept, y[chosen], mine, words)
             delta = cells["groundedness"] - cells["unsupported words"]
             shown = "".join(f"{v:>19.3f}" for v in cells.values())
-            print(f"{label:24}{len(kept):>6}{shown}{delta:>+14.3f} [{low:+.3f}, {high:+.3f}]")
+            controlled = auroc_at_length(y[chosen], mine, figures["length"][chosen])
+            print(f"{label:24}{len(kept):>6}{shown}{controlled:>14.3f}{delta:>+14.3f} [{low:+.3f}, {high:+.3f}]")
     return any_rows
 
 
@@ -130,6 +132,20 @@ def ablation() -> None:
         print(f"{label:24}" + "".join(f"{v:>18.3f}" for v in cells))
 
 
+def abbreviations() -> None:
+    """Print what it would change on RAGTruth if "CA" in a context were known to be California."""
+    rows = read("ragtruth")
+    spelt = []
+    for row in rows:
+        context = text(row, "context")
+        spelt.append({**row, "context": context + " California" * ('"state": "CA"' in context)})
+    y = np.array([int(r["hallucinated"]) for r in rows])
+    values = np.array([ours(r) for r in spelt])
+    there = np.array([r["task"] == "Data2txt" for r in rows])
+    print(f"\nwith CA spelt out as California: ragtruth {auroc(y, values):.3f}, ", end="")
+    print(f"- Data2txt {auroc(y[there], values[there]):.3f}")
+
+
 def speed() -> None:
     """Print RAGTruth responses a second: first time (words unknown to the caches) and again."""
     rows = read("ragtruth")
@@ -155,6 +171,7 @@ def main() -> int:
     print()
     if table() and "--parts" in sys.argv[1:]:
         ablation()
+        abbreviations()
     return 0
 
 

@@ -50,6 +50,20 @@ def auroc(labels: Sequence[int], badness: Sequence[float]) -> float:
     return float((ranks[y == 1].sum() - bad * (bad + 1) / 2) / (bad * good)) if bad and good else float("nan")
 
 
+def auroc_at_length(labels: Sequence[int], badness: Sequence[float], lengths: Sequence[float]) -> float:
+    """Return the AUROC over pairs of answers of the same length only (tenths of the set by length)."""
+    y, v, n = map(np.asarray, (labels, badness, lengths))
+    tenth = np.searchsorted(np.quantile(n, np.linspace(0.1, 0.9, 9)), n)
+    total = pairs = 0.0
+    for k in range(10):
+        here = tenth == k
+        weight = float(y[here].sum() * (1 - y[here]).sum())
+        if weight:
+            total += weight * auroc(y[here], v[here])
+            pairs += weight
+    return total / pairs
+
+
 def interval(
     rows: Sequence[dict[str, Any]], labels: Sequence[int], a: Sequence[float], b: Sequence[float], n: int = 300
 ) -> tuple[float, float]:
