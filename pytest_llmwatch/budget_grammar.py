@@ -137,7 +137,7 @@ QUALITY_KEYS: dict[str, str] = {
 
 KNOWN_SCORERS: tuple[str, ...] = (
     "json", "json_schema", "regex", "length", "equals", "contains", "must_mention", "must_not_mention",
-    "relevance", "groundedness", "groundedness_embeddings", "groundedness_nli", "groundedness_judge",
+    "relevance", "groundedness",
     "markers", "consistency", "tool_calls", "refusal", "injection", "secrets", "pii", "composite",
 )  # fmt: skip
 """Scorer names that a budget may gate without being told of more."""
