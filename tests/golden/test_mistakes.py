@@ -22,7 +22,7 @@ def write(folder: Path, text: str | bytes = SET, cases: str | bytes | None = CAS
     return folder
 
 
-def refused(folder: Path, slug: str, where: str, text: str) -> None:
+def assert_refused(folder: Path, slug: str, where: str, text: str) -> None:
     with pytest.raises(GoldenError) as caught:
         load_set(folder, display="sets/a/set.yaml")
     message = str(caught.value)
@@ -76,7 +76,7 @@ def refused(folder: Path, slug: str, where: str, text: str) -> None:
 )  # fmt: skip
 def test_a_mistake_in_set_yaml(tmp_path: Path, text: str, slug: str, line: int | None, says: str) -> None:
     where = "set.yaml" if line is None else f"set.yaml:{line}"
-    refused(write(tmp_path, text), slug, where, says)
+    assert_refused(write(tmp_path, text), slug, where, says)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def test_a_mistake_in_set_yaml(tmp_path: Path, text: str, slug: str, line: int |
 def test_a_mistake_in_the_cases(
     tmp_path: Path, cases: str | bytes | None, slug: str, where: str, says: str
 ) -> None:
-    refused(write(tmp_path, SET, cases), slug, f"cases.jsonl{where}", says)
+    assert_refused(write(tmp_path, SET, cases), slug, f"cases.jsonl{where}", says)
 
 
 def test_no_set(tmp_path: Path) -> None:
-    refused(tmp_path, "golden-missing", "set.yaml", "no such file")
-    refused(write(tmp_path, b"prompt: \xe9\n"), "golden-encoding", "set.yaml:1", "save the file as UTF-8")
-    refused(write(tmp_path, "# nothing\n"), "golden-value", "set.yaml", "is empty")
+    assert_refused(tmp_path, "golden-missing", "set.yaml", "no such file")
+    assert_refused(write(tmp_path, b"prompt: \xe9\n"), "golden-encoding", "set.yaml:1", "save the file as UTF-8")
+    assert_refused(write(tmp_path, "# nothing\n"), "golden-value", "set.yaml", "is empty")
 
 
 def test_scorers_are_checked_by_whoever_knows_them(tmp_path: Path) -> None:

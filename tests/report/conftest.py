@@ -34,7 +34,7 @@ def factory() -> ModuleType:
 
 
 @pytest.fixture
-def golden() -> Callable[[str, str], None]:
+def assert_golden() -> Callable[[str, str], None]:
     """Return ``check(name, text)``: the text equals golden/<name>, or becomes it."""
 
     def check(name: str, text: str) -> None:

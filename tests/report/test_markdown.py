@@ -14,15 +14,15 @@ from pytest_llmwatch.report import markdown
 
 
 def test_a_failing_summary_looks_like_its_golden_file(
-    factory: ModuleType, golden: Callable[[str, str], None]
+    factory: ModuleType, assert_golden: Callable[[str, str], None]
 ) -> None:
-    golden("summary-fail.md", markdown.render(factory.make_report()))
+    assert_golden("summary-fail.md", markdown.render(factory.make_report()))
 
 
 def test_a_passing_summary_looks_like_its_golden_file(
-    factory: ModuleType, golden: Callable[[str, str], None]
+    factory: ModuleType, assert_golden: Callable[[str, str], None]
 ) -> None:
-    golden("summary-pass.md", markdown.render(factory.passing_report()))
+    assert_golden("summary-pass.md", markdown.render(factory.passing_report()))
 
 
 def test_the_marker_is_first_and_the_verdict_second(factory: ModuleType) -> None:

@@ -31,15 +31,17 @@ OUTPUTS = {
     ],
 )
 def test_a_failing_report_looks_like_its_golden_file(
-    name: str, style: TerminalStyle, factory: ModuleType, golden: Callable[[str, str], None]
+    name: str, style: TerminalStyle, factory: ModuleType, assert_golden: Callable[[str, str], None]
 ) -> None:
     lines = terminal.render(factory.make_report(), style, OUTPUTS)
-    golden(f"terminal-{name}.txt", terminal.plain(lines))
+    assert_golden(f"terminal-{name}.txt", terminal.plain(lines))
 
 
-def test_a_passing_report_is_short_and_not_silent(factory: ModuleType, golden: Callable[[str, str], None]) -> None:
+def test_a_passing_report_is_short_and_not_silent(
+    factory: ModuleType, assert_golden: Callable[[str, str], None]
+) -> None:
     report = factory.passing_report()
-    golden("terminal-pass.txt", terminal.plain(terminal.render(report, TerminalStyle(80), OUTPUTS)))
+    assert_golden("terminal-pass.txt", terminal.plain(terminal.render(report, TerminalStyle(80), OUTPUTS)))
     one = terminal.plain(terminal.render(report, TerminalStyle(80, verbosity=-2)))
     assert one.count("\n") == 1
     assert "PASS" in one
