@@ -138,7 +138,7 @@ def _fact_limit(spec: RuleSpec, figure: Figure, alpha: float) -> tuple[float | N
     assert figure.value is not None
     clusters = len({u.cluster for u in figure.units})
     if spec.direction == "floor" and clusters < MIN_CASES:
-        return None, f"a floor needs {MIN_CASES} cases"
+        return None, f"a floor needs {MIN_CASES} cases, or clusters where cases share one"
     figures = resample(f"{spec.table}.{spec.key}", figure)
     if figures is None:
         return None, "its variation is not known"

@@ -187,12 +187,13 @@ def cmd_budget_check(args: argparse.Namespace) -> int:
     """Check a budget; with a run, print each fact's flake rate and warn above alpha."""
     from pytest_llmwatch import pipeline
 
-    budget = pipeline.load_setup(Path(args.file), args.file, golden=[Path("golden_sets")]).budget
+    setup = pipeline.load_setup(Path(args.file), args.file, golden=[Path("golden_sets")])
+    budget = setup.budget
     tests = sum(1 for x in budget.limits if x.kind == "test")
     print(f"{args.file}: {len(budget.limits)} limits ({tests} tests, {len(budget.limits) - tests} facts), valid")
     if not args.stored:
         return OK
-    run, _ = load(args.stored, [])
+    run, _ = load(args.stored, [], setup)
     from pytest_llmwatch.gate_flake import flake_rates
 
     alpha = budget.gate.alpha

@@ -393,7 +393,7 @@ def load_any(
 ) -> tuple[Run, tuple[str, ...]]:
     """Return the run that ``ref`` names (folder, run.json, store id, or a RECORDS file), and notes on it.
 
-    Records that hold tokens but no cost are priced as calls are, with the prices of ``setup``.
+    With ``setup``, calls that hold tokens but no cost are priced as live ones are, with its prices.
 
     Raises:
         RecordsError: It does not exist or cannot be read.
@@ -407,13 +407,15 @@ def load_any(
         records = read_records(path, rename=rename, display=ref)
         run = to_run(records, run_id=path.name.split(".")[0], hash_user=_hash_user)
         return _priced(run, setup), records.notes
-    return files.load_run(files.resolve(ref, store), display=ref), ()
+    return _priced(files.load_run(files.resolve(ref, store), display=ref), setup), ()
 
 
 def _priced(run: Run, setup: Setup | None) -> Run:
+    if setup is None:
+        return run
     from pytest_llmwatch.pricing import PriceBook
 
-    book = PriceBook(setup.budget.prices if setup else {}, extra=setup.price if setup else None)
+    book = PriceBook(setup.budget.prices, extra=setup.price)
     calls = tuple(
         dataclasses.replace(
             c, cost=book.cost(c.model, c.provider, c.usage, response_model=c.response_model, at=c.time)
