@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from pytest_llmwatch.capture.session import CaptureSession
     from pytest_llmwatch.golden import GoldenSet
 
-OUTPUTS = ("report.html", "run.json", "summary.md", "events.jsonl", "calls.jsonl.gz")
-
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -342,18 +340,20 @@ def write_outputs(report: Report, folder: Path) -> dict[str, Path]:
 
 
 def keep(report: Report, url: str, root: Path) -> Path | None:
-    """Keep a whole run in the store ``url``; partial runs are not kept. Return where, or None.
+    """Keep a whole run in the store ``url``; of a partial run only what it spent. Return where, or None.
 
     Raises:
-        UsageError: The store is of a kind that is not installed.
+        UsageError: The store is of a kind that is not supported.
     """
-    if report.run.partial:
-        return None
     from pytest_llmwatch.records import to_records
     from pytest_llmwatch.report import run_json
     from pytest_llmwatch.store import files
 
-    return files.store_run(store_folder(url, root), run_json.render(report), to_records(report.run))
+    folder, run = store_folder(url, root), report.run
+    files.add_spent(folder, run.time, sum(c.cost.usd or 0.0 for c in run.calls if c.capture_mode != "replayed"))
+    if run.partial:
+        return None
+    return files.store_run(folder, run_json.render(report), to_records(run))
 
 
 def store_folder(url: str, root: Path) -> Path:
@@ -377,15 +377,7 @@ def spent_from_store(url: str | None, root: Path, now: datetime.datetime | None 
     from pytest_llmwatch.store import files
 
     now = now or datetime.datetime.now(datetime.UTC)
-    out = {"day": 0.0, "month": 0.0}
-    for folder in files.stored(store_folder(url, root)):
-        data = files.read_run_json(folder)
-        time, usd = str(data.get("time", "")), float(data.get("aggregates", {}).get("live_usd") or 0.0)
-        if time[:7] == now.strftime("%Y-%m"):
-            out["month"] += usd
-            if time[:10] == now.strftime("%Y-%m-%d"):
-                out["day"] += usd
-    return out
+    return files.spent(store_folder(url, root), now.strftime("%Y-%m-%d"))
 
 
 def load_any(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmwatch.errors import GoldenError, LlmwatchError, UsageError
+from pytest_llmwatch.errors import GoldenError, LlmwatchError
 from pytest_llmwatch.plugin.entry import activate
 from pytest_llmwatch.plugin.golden_run import GoldenCase, call_target, load_target
 from pytest_llmwatch.plugin.named import golden_roots
@@ -148,6 +148,3 @@ def drop_duplicates(items: list[pytest.Item]) -> None:
     }
     if marked:
         items[:] = [i for i in items if not (isinstance(i, GoldenItem) and i.golden_case.set.folder in marked)]
-
-
-__all__ = ["GoldenFile", "GoldenItem", "UsageError", "collect_set", "drop_duplicates", "parametrize_golden"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,6 +67,9 @@ class LlmSession:
             self.settings.budget, self.settings.budget_display, golden=self.settings.golden_paths
         )
         self.budget = self.setup.budget
+        if self.budget.report.dir and not self.settings.report_asked:
+            folder = (self.settings.rootdir / self.budget.report.dir).resolve()
+            self.settings = dataclasses.replace(self.settings, report=folder)
         self.asked = bool(self.settings.budget or self.settings.report_asked)
         self.calls: list[Call] = []
         self.results: dict[tuple[str, int, int], CaseResult] = {}
@@ -307,11 +310,6 @@ def clean_usage_errors() -> Iterator[None]:
         yield
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
-
-
-def in_ci() -> bool:
-    """Whether a CI system runs us."""
-    return bool(os.environ.get("CI"))
 
 
 def problem_of(error: LlmwatchError, nodeid: str) -> Problem:

@@ -19,7 +19,6 @@ class Settings:
     budget: Path | None
     budget_display: str | None
     record: str
-    record_asked: bool
     report: Path
     report_asked: bool
     gate: str
@@ -54,7 +53,6 @@ def read(config: pytest.Config) -> Settings:
         budget=(base / budget).resolve() if budget else None,
         budget_display=str(budget) if budget else None,
         record=record or ("none" if os.environ.get("CI") else "once"),
-        record_asked=record is not None,
         report=(root / (report or DEFAULT_REPORT)).resolve(),
         report_asked=report is not None,
         gate=config.getoption("llm_gate"),

@@ -23,6 +23,7 @@ from pytest_llmwatch.records import Record, Records, dump_line, read_records
 RUN = "run.json"
 CALLS = "calls.jsonl.gz"
 LATEST = "latest"
+SPENT = "spent.jsonl"
 
 
 def write_run(folder: Path, run_json: Mapping[str, JSON], calls: Iterable[Mapping[str, JSON]]) -> None:
@@ -56,6 +57,44 @@ def store_run(root: Path, run_json: Mapping[str, JSON], calls: Iterable[Mapping[
     write_run(folder, run_json, calls)
     atomic.write_text(root / LATEST, folder.name + "\n")
     return folder
+
+
+def add_spent(root: Path, time: str, usd: float) -> None:
+    """Note in the store that ``usd`` US dollars were spent at ``time`` (ISO 8601); nothing for 0.
+
+    Appended, so that jobs that write at once lose nothing, and kept apart from runs, since a run that was cut
+    off has spent its money as well.
+    """
+    if usd > 0:
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / SPENT).open("a", encoding="utf-8") as out:
+            out.write(json.dumps({"time": time, "usd": usd}) + "\n")
+
+
+def spent(root: Path, day: str) -> dict[str, float]:
+    """Return US dollars spent on ``day`` (``2026-01-31``) and in its month, as ``day`` and ``month``.
+
+    Raises:
+        RecordsError: The file is damaged; a sum that leaves money out would pass a limit in silence.
+    """
+    out = {"day": 0.0, "month": 0.0}
+    file = root / SPENT
+    for number, line in enumerate(file.read_text("utf-8").splitlines() if file.exists() else (), start=1):
+        try:
+            entry = json.loads(line)
+            time, usd = str(entry["time"]), float(entry["usd"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise RecordsError(
+                "is not an entry of ours; correct or remove the line",
+                slug="run-corrupt",
+                file=str(file),
+                line=number,
+            ) from error
+        if time[:7] == day[:7]:
+            out["month"] += usd
+        if time[:10] == day:
+            out["day"] += usd
+    return out
 
 
 def stored(root: Path) -> list[Path]:
