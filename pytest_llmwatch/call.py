@@ -62,6 +62,22 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a request told the model of one earlier tool call.
+
+    ``content`` is the result as the application sent it (cut after 2,000 characters), None where the request
+    holds the call and no result for it: the result was lost. ``asked`` tells whether the request's own messages
+    hold the call (false also where the provider keeps the history). ``failed`` is what the vendor's format says
+    (Anthropic's ``is_error``), None where it has no such word.
+    """
+
+    id: str | None = None
+    content: str | None = None
+    asked: bool = True
+    failed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One HTTP request at the transport. A logical call has one attempt and one more per retry."""
 
@@ -140,6 +156,8 @@ class Call:
     output_chars: int | None = None
     usage: Usage = field(default_factory=Usage)
     tool_calls: tuple[ToolCall, ...] = ()
+    tool_results: tuple[ToolResult, ...] = ()
+    """What the request told of earlier tool calls, in its order."""
     finish_reason: str | None = None
     request_id: str | None = None
     system_fingerprint: str | None = None

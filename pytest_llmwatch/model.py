@@ -21,6 +21,7 @@ from pytest_llmwatch.call import (
     Operation,
     Retrieval,
     ToolCall,
+    ToolResult,
     Usage,
     UserOutcome,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Span",
     "Tier",
     "ToolCall",
+    "ToolResult",
     "Usage",
     "UserOutcome",
     "Verdict",
@@ -223,6 +225,10 @@ class CaseResult:
     tags: tuple[str, ...] = ()
     weight: float = 1.0
     cluster: str | None = None
+    expected_tools: tuple[str, ...] | None = None
+    """Names of the tools that the golden case expects to be called, None where it says nothing."""
+    expected_documents: tuple[str, ...] | None = None
+    """Golden documents of the case (ids or texts), None where it names none."""
     duration: float | None = None
     problem: str | None = None
     """Kind of the Problem that prevented it, e.g. ``infrastructure``; None where it was measured."""

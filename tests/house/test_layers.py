@@ -22,7 +22,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors", "format"),
     ("call", "semconv", "schema"),
     ("model",),
-    ("codec", "hookspecs", "atomic"),
+    ("codec", "hookspecs", "atomic", "messages"),
     ("records*",),
     ("budget*", "pricing*", "redact*", "golden*", "operations*", "stats"),
     ("capture", "scorers", "store"),
