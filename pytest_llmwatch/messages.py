@@ -110,8 +110,9 @@ def _text(value: Any) -> str:
         return value
     if isinstance(value, list):
         parts = [p.get("text") if isinstance(p, Mapping) else p for p in value]
-        if all(isinstance(p, str) for p in parts):
-            return "\n".join(parts)
+        texts = [p for p in parts if isinstance(p, str)]
+        if len(texts) == len(parts):
+            return "\n".join(texts)
     return "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 

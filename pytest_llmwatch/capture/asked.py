@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_llmwatch.messages import tool_results
+from pytest_llmwatch.model import ToolResult
+
 _PARAMETERS = (
     "temperature", "top_p", "seed", "n", "stop", "presence_penalty", "frequency_penalty", "logprobs",
     "top_logprobs", "tool_choice", "parallel_tool_calls", "reasoning_effort", "service_tier", "truncation",
@@ -24,6 +27,7 @@ class Asked:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     stream: bool = False
     tools: Mapping[str, Any] = field(default_factory=dict)
+    tool_results: tuple[ToolResult, ...] = ()
 
 
 def read_request(body: bytes) -> Asked:
@@ -41,6 +45,7 @@ def read_request(body: bytes) -> Asked:
         parameters=_parameters(data),
         stream=bool(data.get("stream")),
         tools=_tools(data.get("tools")),
+        tool_results=tool_results(data),
     )
 
 

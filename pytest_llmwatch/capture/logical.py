@@ -13,7 +13,7 @@ from pytest_llmwatch.capture import targets
 from pytest_llmwatch.capture.exchange import Exchange
 from pytest_llmwatch.capture.watch import LABELS, Watch
 from pytest_llmwatch.errors import LlmwatchError
-from pytest_llmwatch.model import Attempt, Call, CaptureMode, Case, ToolCall
+from pytest_llmwatch.model import Attempt, Call, CaptureMode, Case, ToolCall, ToolResult
 from pytest_llmwatch.pricing import PriceBook, base_name
 from pytest_llmwatch.redact import Redactor
 
@@ -142,6 +142,7 @@ class CallBuilder:
             output_chars=None if answer.output is None else len(answer.output),
             usage=answer.usage,
             tool_calls=tuple(_redacted(t, text) for t in answer.tool_calls),
+            tool_results=tuple(_told(t, text) for t in asked.tool_results),
             finish_reason=answer.finish_reason,
             request_id=answer.id or _header(last, "x-request-id", "request-id"),
             system_fingerprint=answer.system_fingerprint,
@@ -176,6 +177,10 @@ def _latency(last: Exchange) -> float | None:
 
 def _redacted(tool: ToolCall, text: Callable[[str], str]) -> ToolCall:
     return replace(tool, arguments=text(tool.arguments), error=None if tool.error is None else text(tool.error))
+
+
+def _told(result: ToolResult, text: Callable[[str], str]) -> ToolResult:
+    return result if not result.content else replace(result, content=text(result.content))
 
 
 def _cache_hit(cached: int | None) -> bool | None:
