@@ -1,0 +1,53 @@
+"""How much the mean of a whole session varies beyond what its repeats explain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_llmwatch.stats.samples import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEffect:
+    """``sd`` between sessions (method of moments, never negative), from ``sessions`` sessions; ``mean`` of all."""
+
+    sd: float
+    sessions: int
+    mean: float
+
+
+def effect(sessions: Sequence[Floats]) -> SessionEffect | None:
+    """Return the spread between sessions of the mean over cases, or None with fewer than two.
+
+    Args:
+        sessions: One array per session, shape (n, K): cases by repeats, NaN = not measured; the same cases in the
+            same order. Case means are compared, so that a case that is missing in one session moves nothing.
+    """
+    if len(sessions) < 2:
+        return None
+    means, noises = [], []
+    common = np.all([~np.isnan(_rows(s)) for s in sessions], axis=0)
+    if not common.any():
+        return None
+    centre = np.mean([_rows(s)[common] for s in sessions], axis=0)
+    for s in sessions:
+        case_means = _rows(s)[common]
+        deviations = case_means - centre
+        means.append(float(case_means.mean()))
+        # within a session cases deviate independently: the error of their mean
+        noises.append(float(deviations.var(ddof=1)) / len(deviations) if len(deviations) > 1 else 0.0)
+    # deviations are from the mean over sessions, which takes 1/S of their variance away
+    within = float(np.mean(noises)) * len(sessions) / (len(sessions) - 1)
+    between = float(np.var(means, ddof=1)) - within
+    return SessionEffect(max(0.0, between) ** 0.5, len(sessions), float(np.mean(means)))
+
+
+def _rows(session: Floats) -> Floats:
+    known = ~np.isnan(session)
+    counts = known.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sums = np.where(known, session, 0.0).sum(axis=1)
+        return np.asarray(np.where(counts > 0, sums / counts, np.nan), dtype=np.float64)
