@@ -135,7 +135,7 @@ def test_clusters_keep_the_rate_that_cases_alone_do_not() -> None:
 def test_few_broken_cases_are_found_by_the_second_statistic() -> None:
     rng = np.random.default_rng(9)
     b, c = rng.normal(0, 0.1, (60, 5)), rng.normal(0, 0.1, (60, 1))
-    c[:2] -= 0.6
+    c[:3] -= 0.6
     found = compare(pairs_of(b, c), seed=1)[0]
     assert found.p_concentrated < found.p_mean
     assert found.p <= 0.01
