@@ -79,7 +79,11 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One HTTP request at the transport. A logical call has one attempt and one more per retry."""
+    """One HTTP request at the transport. A logical call has one attempt and one more per retry.
+
+    ``queue_wait`` (waiting for the rate limiter and for a place in the connection pool) and ``connect`` (opening a
+    connection where none was open) come before ``latency``, which starts when the request is written; in seconds.
+    """
 
     status_code: int | None = None
     latency: float | None = None
@@ -87,6 +91,7 @@ class Attempt:
     retry_after: float | None = None
     request_id: str | None = None
     queue_wait: float | None = None
+    connect: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_llmwatch.capture.session import NO_KEY, CaptureSession
 
@@ -43,15 +43,7 @@ def open_client(session: CaptureSession, settings: ClientSettings) -> OpenAI:
     """Return an OpenAI client whose calls are captured; the caller closes it."""
     import openai
 
-    resolved = settings.resolved()
-    assert resolved.base_url is not None
-    session.add_base_url(resolved.base_url)
-    return openai.OpenAI(
-        base_url=resolved.base_url,
-        api_key=resolved.api_key,
-        timeout=openai.NOT_GIVEN if resolved.timeout is None else resolved.timeout,
-        max_retries=resolved.max_retries,
-    )
+    return openai.OpenAI(**_arguments(session, settings))
 
 
 def shared_client(session: CaptureSession, settings: ClientSettings) -> OpenAI:
@@ -77,12 +69,18 @@ def open_async_client(session: CaptureSession, settings: ClientSettings) -> Asyn
     """
     import openai
 
+    return openai.AsyncOpenAI(**_arguments(session, settings))
+
+
+def _arguments(session: CaptureSession, settings: ClientSettings) -> dict[str, Any]:
+    """Return the arguments of either client, and capture what it will send."""
     resolved = settings.resolved()
     assert resolved.base_url is not None
     session.add_base_url(resolved.base_url)
-    return openai.AsyncOpenAI(
-        base_url=resolved.base_url,
-        api_key=resolved.api_key,
-        timeout=openai.NOT_GIVEN if resolved.timeout is None else resolved.timeout,
-        max_retries=resolved.max_retries,
-    )
+    arguments = {
+        "base_url": resolved.base_url,
+        "api_key": resolved.api_key,
+        "max_retries": resolved.max_retries,
+    }
+    # left out, the SDK's own stands
+    return arguments if resolved.timeout is None else {**arguments, "timeout": resolved.timeout}

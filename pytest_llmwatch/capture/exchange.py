@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -44,7 +45,10 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds since the request was written, the consumer's time between chunks excluded; None = not recorded."""
+    """Seconds since the request began to be written, less the consumer's time between chunks; None = not recorded.
+
+    Before that lie ``Exchange.queue_wait`` and ``Exchange.connect``.
+    """
 
     headers: float | None = None
     first_byte: float | None = None
@@ -70,9 +74,12 @@ class Exchange:
         self.form = form
         self.asked: Asked = read_request(sent.body)
         self.queue_wait: float | None = None
+        """Seconds that it waited for the rate limiter and for a connection to be its own; None = not measured."""
+        self.connect: float | None = None
+        """Seconds that opening a connection took; None where one was open already, or it was not measured."""
         self.retry = 0
         self.offset = 0.0
-        """Seconds from the start of the logical call's first attempt, waits for the rate limiter excluded."""
+        """Seconds from the start of the logical call's first attempt, queue waits excluded."""
         self.cassette: CassetteHandle | None = None
         self.slot: int | None = None
         self.replayed: Interaction | None = None
@@ -90,7 +97,14 @@ class Exchange:
         self.finished = False
         self._finish = finish
         self._lock = threading.Lock()
+        self.waiting = _Waiting(self)
+        """Context in which the transport waits for the next chunk; an error in it is the stream's."""
         self.started = 0.0
+        """On our clock: when the request began to be written; before that, when its latest step began."""
+        self._entered = 0.0
+        self._began = datetime.now(UTC)
+        self._slot_at: float | None = None
+        self._traced = False
         self._headers_at: float | None = None
         self._waited = 0.0
         self._raw: list[bytes] = []
@@ -99,9 +113,28 @@ class Exchange:
     # what the transport tells of a live exchange
 
     def start(self) -> None:
-        """Start the clock: the request is about to be written."""
-        self.time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        """Start the clock: the request is the transport's."""
+        self._began = datetime.now(UTC)
+        self._entered = self.started = clock()
+
+    def sending(self, *, traced: bool) -> None:
+        """Note that the rate limiter is passed; ``traced`` says that `got_slot` and `writing` will follow."""
         self.started = clock()
+        self._traced = traced
+
+    def got_slot(self) -> None:
+        """Note that the connection pool gave the request a place, if that was not known yet."""
+        if self._slot_at is None:
+            self._slot_at = self.started = clock()
+
+    def writing(self) -> None:
+        """Note that the request is about to be written: from here on the server's time runs."""
+        now = clock()
+        if self._slot_at is None:
+            self._slot_at = now
+        else:
+            self.connect = round(now - self._slot_at, 6)
+        self.started = now
 
     def responded(self, status_code: int, reason: str, headers: list[tuple[str, str]]) -> None:
         """Take the response's head."""
@@ -110,23 +143,26 @@ class Exchange:
 
     def failed(self, error: BaseException) -> None:
         """Note that no response came."""
+        if self._traced and self._slot_at is None:
+            self.started = clock()  # nothing but waiting in the queue
         self._waited = clock() - self.started
         self._over("failed", error)
 
-    def chunk(self, data: bytes, waited: float) -> None:
-        """Take a chunk for which the reader waited so many seconds."""
-        self._waited += waited
+    def waited(self, seconds: float) -> None:
+        """Add to the time that the reader has waited for the body."""
+        self._waited += seconds
+
+    def chunk(self, data: bytes) -> None:
+        """Take a chunk that the reader has waited for."""
         self._raw.append(data)
         self._at.append((self._headers_at or 0.0) + self._waited)
 
-    def ended(self, waited: float) -> None:
+    def ended(self) -> None:
         """Note that the body is at its end."""
-        self._waited += waited
         self._over("complete")
 
-    def broke(self, error: BaseException, waited: float) -> None:
+    def broke(self, error: BaseException) -> None:
         """Note that the body broke off with an error."""
-        self._waited += waited
         if faults.error_type(error) == "cancelled":
             self._over("closed_early")  # the application gave up, the server did not fail
         else:
@@ -152,6 +188,13 @@ class Exchange:
         self._finish(self)
 
     def _measure(self) -> None:
+        if self._slot_at is not None:
+            self.queue_wait = round(self._slot_at - self._entered, 6)
+        elif self._traced:
+            self.queue_wait = round(self.started - self._entered, 6)
+        began = self._began + timedelta(seconds=self.started - self._entered)
+        self.time = began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self.call.place(self)
         head = self._headers_at
         at = [round(t, 6) for t in self._at]
         # microseconds are what a clock can tell; rounded here, live and replayed times are equal
@@ -232,6 +275,26 @@ class Exchange:
 
     @property
     def address(self) -> tuple[str | None, int | None]:
-        """Host and port that the request went to."""
-        parts = urlsplit(self.sent.url)
+        """Host and port that the request went to; on replay, those of the recording."""
+        parts = urlsplit(self.sent.url if self.replayed is None else self.replayed.request.uri)
         return parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
+class _Waiting:
+    """Time one wait for the body, and note what breaks it."""
+
+    __slots__ = ("_before", "_exchange")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._before = 0.0
+
+    def __enter__(self) -> None:
+        self._before = clock()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exchange.waited(clock() - self._before)
+        if error is not None:
+            self._exchange.broke(error)

@@ -114,6 +114,8 @@ def _timing(exchange: Exchange, times: Times, scrubber: Scrubber) -> dict[str, A
         "attempt": handle.attempt if handle else 0,
         "time": exchange.time,
         "retry": exchange.retry,
+        "queue_wait": exchange.queue_wait,
+        "connect": exchange.connect,
         "offset": exchange.offset,
         "headers": times.headers,
         "first_byte": times.first_byte,
@@ -152,6 +154,7 @@ def restore(exchange: Exchange, recorded: Interaction) -> tuple[bytes, Times]:
         ]
     exchange.time = str(timing.get("time") or "")
     exchange.offset = timing.get("offset") or 0.0
+    exchange.queue_wait, exchange.connect = timing.get("queue_wait"), timing.get("connect")
     chunks = tuple((float(at), int(size)) for at, size in timing.get("chunks") or ())
     body = recorded.body
     if sum(size for _, size in chunks) != len(body):

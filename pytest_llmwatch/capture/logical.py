@@ -49,7 +49,6 @@ class LogicalCall:
         self._done = done
         self._finished = False
         self._lock = threading.Lock()
-        self._limited = 0.0
 
     def attach(self, exchange: Exchange) -> None:
         """Take the next attempt."""
@@ -59,16 +58,16 @@ class LogicalCall:
             exchange.retry = len(self.exchanges)
             self.exchanges.append(exchange)
 
-    def started(self, exchange: Exchange) -> None:
-        """Place a live attempt in time; its clock has been started."""
+    def place(self, exchange: Exchange) -> None:
+        """Place a live attempt in time; it is over, and so are those before it."""
         if not exchange.retry:
             return
-        self._limited += exchange.queue_wait or 0.0
         before = self.exchanges[exchange.retry - 1]
         if before.replayed is not None:
             exchange.offset = before.offset + (before.times.total or 0.0)
-        else:
-            exchange.offset = round(exchange.started - self.exchanges[0].started - self._limited, 6)
+            return
+        queued = sum(e.queue_wait or 0.0 for e in self.exchanges[1 : exchange.retry + 1])
+        exchange.offset = round(max(0.0, exchange.started - self.exchanges[0].started - queued), 6)
 
     @property
     def fast(self) -> bool:
@@ -151,7 +150,7 @@ class CallBuilder:
             error=None if answer.error is None else text(answer.error)[:1000],
             latency=_latency(last),
             ttft=None if last.ttft is None else round(last.offset + last.ttft, 6),
-            queue_wait=sum(e.queue_wait for e in call.exchanges if e.queue_wait) or None,
+            queue_wait=_queue_wait(call),
             attempts=tuple(_attempt(e) for e in call.exchanges),
             stream=asked.stream,
             cost=self._prices.cost(model, provider, answer.usage, response_model, first.time or None),
@@ -195,7 +194,13 @@ def _attempt(exchange: Exchange) -> Attempt:
         retry_after=exchange.retry_after,
         request_id=_header(exchange, "x-request-id", "request-id"),
         queue_wait=exchange.queue_wait,
+        connect=exchange.connect,
     )
+
+
+def _queue_wait(call: LogicalCall) -> float | None:
+    waits = [e.queue_wait for e in call.exchanges if e.queue_wait is not None]
+    return round(sum(waits), 6) if waits else None
 
 
 def _header(exchange: Exchange, *names: str) -> str | None:

@@ -5,9 +5,10 @@ That module of the SDK is private. Where it has moved, capture goes on with one 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -61,40 +62,36 @@ class SdkWrapper:
 
     def _sync(self, real: Any) -> Any:
         def request(client: Any, *args: Any, **kwargs: Any) -> Any:
-            call = self._open()
-            if call is None:
+            with self._logical():
                 return real(client, *args, **kwargs)
-            token = self._current.set(call)
-            try:
-                return real(client, *args, **kwargs)
-            except Exception:
-                if call.fatal is not None:
-                    # openai 2.x wraps what a transport raises: the user must see the cause itself
-                    raise call.fatal from None
-                raise
-            finally:
-                self._current.reset(token)
-                call.release()
 
         return request
 
     def _async(self, real: Any) -> Any:
         async def request(client: Any, *args: Any, **kwargs: Any) -> Any:
-            call = self._open()
-            if call is None:
+            with self._logical():
                 return await real(client, *args, **kwargs)
-            token = self._current.set(call)
-            try:
-                return await real(client, *args, **kwargs)
-            except Exception:
-                if call.fatal is not None:
-                    raise call.fatal from None
-                raise
-            finally:
-                self._current.reset(token)
-                call.release()
 
         return request
+
+    @contextlib.contextmanager
+    def _logical(self) -> Iterator[None]:
+        """Let all attempts inside belong to one logical call; nothing outside of any watch."""
+        call = self._open()
+        if call is None:
+            yield
+            return
+        token = self._current.set(call)
+        try:
+            yield
+        except Exception:
+            if call.fatal is not None:
+                # openai 1 and 2 wrap what a transport raises: the user must see the cause itself
+                raise call.fatal from None
+            raise
+        finally:
+            self._current.reset(token)
+            call.release()
 
     def _no_wait(self, real: Any) -> Any:
         def calculate_retry_timeout(client: Any, *args: Any, **kwargs: Any) -> Any:

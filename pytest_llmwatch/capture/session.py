@@ -230,8 +230,7 @@ class CaptureSession:
         if exchange.cassette is not None and exchange.cassette.can_record:
             exchange.slot = exchange.cassette.reserve(exchange.form)
         self._remember(exchange, module)
-        exchange.queue_wait = self._limiter.reserve() or None
-        return exchange.queue_wait or 0.0
+        return self._limiter.reserve()
 
     def _may_go_live(self, handle: CassetteHandle | None) -> bool:
         if handle is None or self.options.record == "off":

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any, Protocol
 
 from pytest_llmwatch.capture import faults
-from pytest_llmwatch.capture.exchange import Exchange, Sent, clock
+from pytest_llmwatch.capture.exchange import Exchange, Sent
 
 
 class Gate(Protocol):
@@ -79,19 +80,12 @@ def _sync(real: Any, gate: Gate, module: ModuleType, streams: _Streams) -> Any:
         exchange = gate.begin(_sent(request, request.read()), module)
         if exchange.replayed is not None:
             return streams.play(exchange, request, asynchronous=False)
-        pause = gate.admit(exchange)
-        if pause > 0:
-            _sleep(pause)
-        exchange.start()
-        exchange.call.started(exchange)
-        try:
+        with _Sending(gate, exchange, request, _tracer) as sending:
+            if sending.pause:
+                time.sleep(sending.pause)
+            sending.go()
             response = real(self, request)
-        except BaseException as error:
-            exchange.failed(error)
-            raise
-        exchange.responded(response.status_code, response.reason_phrase, response.headers.multi_items())
-        response.stream = streams.tee(response.stream, exchange)
-        return response
+        return streams.taken(response, exchange, streams.tee)
 
     return handle_request
 
@@ -103,29 +97,89 @@ def _async(real: Any, gate: Gate, module: ModuleType, streams: _Streams) -> Any:
         exchange = gate.begin(_sent(request, await request.aread()), module)
         if exchange.replayed is not None:
             return streams.play(exchange, request, asynchronous=True)
-        pause = gate.admit(exchange)
-        if pause > 0:
-            import anyio  # asyncio or trio: httpx depends on it
+        with _Sending(gate, exchange, request, _async_tracer) as sending:
+            if sending.pause:
+                import anyio  # asyncio or trio: httpx depends on it
 
-            await anyio.sleep(pause)
-        exchange.start()
-        exchange.call.started(exchange)
-        try:
+                await anyio.sleep(sending.pause)
+            sending.go()
             response = await real(self, request)
-        except BaseException as error:
-            exchange.failed(error)
-            raise
-        exchange.responded(response.status_code, response.reason_phrase, response.headers.multi_items())
-        response.stream = streams.atee(response.stream, exchange)
-        return response
+        return streams.taken(response, exchange, streams.atee)
 
     return handle_async_request
 
 
-def _sleep(seconds: float) -> None:
-    import time
+Trace = Callable[[str, dict[str, Any]], Any]
 
-    time.sleep(seconds)
+
+class _Sending:
+    """A live request on its way: admitted, told by httpcore of its steps, and noted if no response comes."""
+
+    def __init__(
+        self, gate: Gate, exchange: Exchange, request: Any, tracer: Callable[[Trace, Trace | None], Trace]
+    ) -> None:
+        self._exchange = exchange
+        self._request = request
+        self._extensions = request.extensions
+        self._tracer = tracer
+        self.pause = gate.admit(exchange)
+        """Seconds to wait first, for the rate limiter."""
+
+    def __enter__(self) -> _Sending:
+        self._exchange.start()
+        return self
+
+    def go(self) -> None:
+        """Start the request's own time."""
+        theirs = self._extensions.get("trace")
+        extensions = dict(self._extensions)
+        # httpcore shares this dictionary: what we need to know is known once the request is written, so that the
+        # events of each chunk need not come here
+        written = None if theirs else lambda: extensions.pop("trace", None)
+        extensions["trace"] = self._tracer(_steps(self._exchange, written), theirs)
+        self._request.extensions = extensions
+        self._exchange.sending(traced=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._request.extensions = self._extensions
+        if error is not None:
+            self._exchange.failed(error)
+
+
+def _steps(exchange: Exchange, written: Callable[[], object] | None) -> Callable[[str, dict[str, Any]], None]:
+    """Return what tells an exchange of httpcore's trace events, see the page "Extensions" of its documentation."""
+
+    def step(name: str, info: dict[str, Any]) -> None:
+        if not name.endswith(".send_request_headers.started") or _is_tunnel(info):
+            exchange.got_slot()
+            return
+        exchange.writing()
+        if written is not None:
+            written()
+
+    return step
+
+
+def _is_tunnel(info: dict[str, Any]) -> bool:
+    return getattr(info.get("request"), "method", None) == b"CONNECT"
+
+
+def _tracer(step: Trace, theirs: Trace | None) -> Trace:
+    def trace(name: str, info: dict[str, Any]) -> Any:
+        step(name, info)
+        return None if theirs is None else theirs(name, info)
+
+    return trace
+
+
+def _async_tracer(step: Trace, theirs: Trace | None) -> Trace:
+    async def trace(name: str, info: dict[str, Any]) -> Any:
+        step(name, info)
+        return None if theirs is None else await theirs(name, info)
+
+    return trace
 
 
 class _Streams:
@@ -136,6 +190,12 @@ class _Streams:
         self.tee = _tee_class(module)
         self.atee = _async_tee_class(module)
         self._player = _player_class(module)
+
+    def taken(self, response: Any, exchange: Exchange, tee: Any) -> Any:
+        """Note a live response's head, and what is read of its body from now on."""
+        exchange.responded(response.status_code, response.reason_phrase, response.headers.multi_items())
+        response.stream = tee(response.stream, exchange)
+        return response
 
     def play(self, exchange: Exchange, request: Any, *, asynchronous: bool) -> Any:
         """Return the recorded response, or raise the recorded error."""
@@ -156,23 +216,16 @@ class _Streams:
 def _tee_class(module: ModuleType) -> Any:
     class Tee(module.SyncByteStream):  # type: ignore[misc,name-defined]
         def __init__(self, inner: Any, exchange: Exchange) -> None:
-            self._inner = inner
-            self._exchange = exchange
+            self._inner, self._exchange = inner, exchange
 
         def __iter__(self) -> Iterator[bytes]:
-            exchange = self._exchange
-            iterator = iter(self._inner)
+            source = iter(self._inner)
             while True:
-                before = clock()
-                try:
-                    data = next(iterator)
-                except StopIteration:
-                    exchange.ended(clock() - before)
-                    return
-                except BaseException as error:
-                    exchange.broke(error, clock() - before)
-                    raise
-                exchange.chunk(data, clock() - before)
+                with self._exchange.waiting:
+                    data = next(source, None)
+                if data is None:
+                    return self._exchange.ended()
+                self._exchange.chunk(data)
                 yield data
 
         def close(self) -> None:
@@ -187,23 +240,17 @@ def _tee_class(module: ModuleType) -> Any:
 def _async_tee_class(module: ModuleType) -> Any:
     class AsyncTee(module.AsyncByteStream):  # type: ignore[misc,name-defined]
         def __init__(self, inner: Any, exchange: Exchange) -> None:
-            self._inner = inner
-            self._exchange = exchange
+            self._inner, self._exchange = inner, exchange
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            exchange = self._exchange
-            iterator = aiter(self._inner)
+            source = aiter(self._inner)
             while True:
-                before = clock()
-                try:
-                    data = await anext(iterator)
-                except StopAsyncIteration:
-                    exchange.ended(clock() - before)
+                with self._exchange.waiting:
+                    data = await anext(source, None)
+                if data is None:
+                    self._exchange.ended()
                     return
-                except BaseException as error:
-                    exchange.broke(error, clock() - before)
-                    raise
-                exchange.chunk(data, clock() - before)
+                self._exchange.chunk(data)
                 yield data
 
         async def aclose(self) -> None:
