@@ -6,19 +6,29 @@ different ones (nearly always) differ, without a way back.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
+from pytest_llmwatch import redact_nested as nested
 from pytest_llmwatch.errors import UsageError
-from pytest_llmwatch.redact_patterns import NUMBER, PATTERNS, SECRET_KEYS, Pattern
+from pytest_llmwatch.redact_base import Pattern, has_digit, number_windows
+from pytest_llmwatch.redact_patterns import PATTERNS, SECRET_KEYS
 
 _DEFAULT_SALT = "llmwatch"
 _USER_PATTERN_SECONDS = 1.0
 # a run redacts the same prompts and answers again and again: matching, keeping, reporting
 _CACHED_TEXTS = 2000
 _CACHED_LENGTH = 20_000
+_SHORTEST = 6
+_DEEPEST = 5  # texts in texts in texts: what is deeper was built to be
+_LEARNED = 64
+# each of SECRET_KEYS holds one of them
+_KEY_PARTS = ("key", "auth", "pass", "secret", "token", "cookie")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +64,28 @@ class Redactor:
         self._patterns = tuple(p for p in PATTERNS if pii or not p.personal)
         self._salt = salt or _DEFAULT_SALT
         self._known: dict[str, str] = {}
+        self._learned: dict[str, str] = {}
         self._user = tuple((name, _compile(name, expression)) for name, expression in patterns)
 
+    def learn(self, value: str, kind: str = "SECRET") -> None:
+        """Hide ``value`` wherever it occurs from now on: a credential that a request carried, whatever its form.
+
+        Only what could be generated is learned (16 characters or more, letters and a digit), so that a stand-in
+        such as ``test-key`` does not vanish from texts.
+        """
+        value = value.strip()
+        if value in self._learned or len(self._learned) >= _LEARNED or not _generated(value):
+            return
+        self._learned[value] = kind
+        self._known.clear()
+
     def find(self, s: str) -> list[Finding]:
-        """Return what is to be hidden in ``s``, by position, without overlaps."""
-        if len(s) < 6 and not self._user:
-            return []
-        if s.startswith("data:") and ";base64," in s[:200]:
-            return []  # an inline image: random letters, which no pattern should be tried on
-        numeric = NUMBER.search(s) is not None
-        found = [f for p in self._patterns if numeric or not p.numeric for f in _matches(p, s)]
-        for name, search in self._user:
-            found.extend(Finding(name.upper(), start, end, custom=True) for start, end in search(s))
+        """Return what is to be hidden in ``s``, by position, without overlaps.
+
+        Texts inside are looked at too: the strings of JSON in a text (tool arguments) with their escapes undone,
+        and text in base64.
+        """
+        found = self._find(s, 0)
         if len(found) < 2:
             return found
         kept: list[Finding] = []
@@ -74,6 +94,67 @@ class Redactor:
             if finding.start >= end:
                 kept.append(finding)
                 end = finding.end
+        return kept
+
+    def _find(self, s: str, depth: int) -> list[Finding]:
+        if len(s) < _SHORTEST and not self._user:
+            return []
+        if nested.is_inline_file(s):
+            return self._inline(s, depth)
+        found = list(self._plain(s))
+        for value, kind in self._learned.items():
+            found.extend(_occurrences(value, kind, s))
+        for name, search in self._user:
+            found.extend(Finding(name.upper(), start, end, custom=True) for start, end in search(s))
+        if depth < _DEEPEST:
+            for start, end, inner in nested.encoded_texts(s):
+                inside = self._find(inner, depth + 1)
+                if inside:
+                    first = inside[0]
+                    found.append(Finding(first.kind, start, end, first.personal, first.custom))
+            if nested.is_json(s) and (found or "\\" in s or any(key in s.lower() for key in _KEY_PARTS)):
+                found = self._in_json(s, found, depth)
+        return found
+
+    def _plain(self, s: str) -> Iterator[Finding]:
+        windows = number_windows(s)
+        whole = [(0, len(s))]
+        lower = s.lower()
+        for pattern in self._patterns:
+            if pattern.numeric and not windows:
+                continue
+            if pattern.needles and not any(needle in s for needle in pattern.needles):
+                continue
+            if pattern.words and not any(word in lower for word in pattern.words):
+                continue
+            for start, end in windows if pattern.numeric else whole:
+                yield from _matches(pattern, s, start, end)
+
+    def _inline(self, s: str, depth: int) -> list[Finding]:
+        # an image's random letters are no text; a text file is one
+        text = nested.inline_text(s) if depth < _DEEPEST else None
+        inside = self._find(text, depth + 1) if text is not None else []
+        if not inside:
+            return []
+        return [Finding(inside[0].kind, s.index(",") + 1, len(s), inside[0].personal, inside[0].custom)]
+
+    def _in_json(self, s: str, found: list[Finding], depth: int) -> list[Finding]:
+        """Judge the strings of JSON text by what they say; leave its numbers alone."""
+        strings = list(nested.strings(s))
+        escaped = [x for x in strings if x.escaped]
+        kept = [
+            f
+            for f in found
+            if not any(x.start <= f.start and f.end <= x.end for x in nested.around(escaped, f.start, f.end))
+            and (nested.around(strings, f.start, f.end) or not nested.is_number(s[f.start : f.end]))
+        ]
+        for string in escaped:
+            for f in self._find(string.text, depth + 1):
+                start, end = string.place(f.start), string.place(f.end)
+                kept.append(Finding(f.kind, start, end, f.personal, f.custom))
+        for string in strings:
+            if string.key is not None and string.key.lower() in SECRET_KEYS and _is_open(string.text):
+                kept.append(Finding("SECRET", string.start, string.end))
         return kept
 
     def text(self, s: str) -> str:
@@ -114,9 +195,38 @@ class Redactor:
         return json
 
     def _member(self, key: str, value: Any) -> Any:
-        if isinstance(value, str) and value and key.lower() in SECRET_KEYS and not value.startswith("["):
+        if isinstance(value, str) and key.lower() in SECRET_KEYS and _is_open(value):
             return self.placeholder("SECRET", value)
         return self.value(value)
+
+    def record(self, value: T, *, leave: frozenset[str] = frozenset()) -> T:
+        """Return ``value`` (a record of `pytest_llmwatch.model`, or a tuple of them) with all its texts redacted.
+
+        Args:
+            value: A dataclass, mapping, sequence, text, or anything else, which is returned as it is.
+            leave: Names of fields that are left as they are: ids that we made, times, addresses of servers.
+        """
+        return cast(T, self._record(value, leave))
+
+    def _record(self, value: Any, leave: frozenset[str]) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, tuple | list):
+            items = [self._record(v, leave) for v in value]
+            return value if all(a is b for a, b in zip(items, value, strict=True)) else type(value)(items)
+        if isinstance(value, Mapping):
+            return self.value(dict(value))
+        if not dataclasses.is_dataclass(value) or isinstance(value, type):
+            return value
+        changed = {}
+        for field in dataclasses.fields(value):
+            if field.name in leave:
+                continue
+            before = getattr(value, field.name)
+            after = self._record(before, leave)
+            if after is not before and after != before:
+                changed[field.name] = after
+        return dataclasses.replace(value, **changed) if changed else value
 
     def placeholder(self, kind: str, secret: str) -> str:
         """Return the placeholder for ``secret``: its kind and four hex digits of a salted hash."""
@@ -125,13 +235,28 @@ class Redactor:
         return f"[{kind}:{digest.hexdigest()}]"
 
 
-def _matches(pattern: Pattern, s: str) -> Iterator[Finding]:
-    if pattern.needles and not any(needle in s for needle in pattern.needles):
-        return
+def _matches(pattern: Pattern, s: str, first: int, last: int) -> Iterator[Finding]:
     group: int | str = "secret" if "secret" in pattern.expression.groupindex else 0
-    for match in pattern.expression.finditer(s):
+    for match in pattern.expression.finditer(s, first, last):
         if pattern.check is None or pattern.check(match[group]):
             yield Finding(pattern.kind, match.start(group), match.end(group), pattern.personal)
+
+
+def _occurrences(value: str, kind: str, s: str) -> Iterator[Finding]:
+    at = s.find(value)
+    while at >= 0:
+        yield Finding(kind, at, at + len(value))
+        at = s.find(value, at + len(value))
+
+
+def _generated(value: str) -> bool:
+    return (
+        16 <= len(value) <= 8192 and has_digit(value) and any(c.isalpha() for c in value) and len(set(value)) >= 8
+    )
+
+
+def _is_open(value: str) -> bool:
+    return bool(value) and not value.startswith("[")
 
 
 def _compile(name: str, expression: str) -> Callable[[str], list[tuple[int, int]]]:

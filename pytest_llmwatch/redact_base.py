@@ -1,0 +1,66 @@
+"""What a pattern is: its expression, what tells that it is worth trying, and the check for look-alikes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One kind of secret: the text to hide is group ``secret`` if the expression has one, else the match.
+
+    ``check`` takes that text and refuses look-alikes; ``personal`` marks personal data, which can be switched off;
+    ``numeric`` patterns are only tried around long numbers (`number_windows`). ``needles`` are looked for in the
+    text as it is, ``words`` (lower case) in any case.
+    """
+
+    kind: str
+    expression: re.Pattern[str]
+    needles: tuple[str, ...] = ()
+    check: Callable[[str], bool] | None = None
+    personal: bool = False
+    numeric: bool = False
+    words: tuple[str, ...] = ()
+
+
+NUMBER = re.compile(r"\d[ ()./-]{0,2}(?:\d[ ()./-]{0,2}){6}[\d ()./-]*")
+"""A run of seven digits or more with at most two separators between."""
+
+_BEFORE, _AFTER = 72, 16
+
+
+def number_windows(s: str) -> list[tuple[int, int]]:
+    """Return where ``numeric`` patterns can match: around each long number, with room for the words before it."""
+    windows: list[tuple[int, int]] = []
+    for match in NUMBER.finditer(s):
+        start, end = max(0, match.start() - _BEFORE), match.end() + _AFTER
+        if windows and start <= windows[-1][1]:
+            windows[-1] = (windows[-1][0], end)
+        else:
+            windows.append((start, end))
+    return windows
+
+
+def has_digit(text: str) -> bool:
+    """Whether a digit is in ``text``: what is generated has one, words have none."""
+    return any(c.isdigit() for c in text)
+
+
+def make(
+    kind: str,
+    expression: str,
+    *needles: str,
+    check: Callable[[str], bool] | None = None,
+    personal: bool = False,
+    numeric: bool = False,
+    words: tuple[str, ...] = (),
+    flags: int = 0,
+) -> Pattern:
+    """Return a pattern with its expression compiled."""
+    return Pattern(kind, re.compile(expression, flags), needles, check, personal, numeric, words)
+
+
+# a key may also follow an escape that is written out (\n, \u003d, %20): the letters of the escape are not its own
+START = r"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2})|(?<=%[0-9A-Fa-f]{2}))"
