@@ -80,7 +80,12 @@ ScoreLabel = Literal["unscored", "not_assessable", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A step of an application's trace around its calls (retrieve, build prompt, tool, agent step)."""
+    """A step of an application's trace around its calls: retrieve, build prompt, run a tool, agent step.
+
+    ``latency`` is in seconds, without the consumer's waits of a replay; None where a recorded time lacks.
+    ``retrieval`` and ``tool`` are what a step of that kind did, None for others. ``labels`` are feature, team
+    and the like, as on a call.
+    """
 
     id: str
     name: str
@@ -88,10 +93,19 @@ class Span:
     trace_id: str | None = None
     parent_id: str | None = None
     nodeid: str | None = None
+    set: str | None = None
+    case: str | None = None
+    repeat: int = 0
+    attempt: int = 0
+    index: int = 0
     time: str | None = None
     latency: float | None = None
     error: str | None = None
+    retrieval: Retrieval | None = None
+    tool: ToolCall | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     attributes: Mapping[str, JSON] = field(default_factory=dict)
+    capture_mode: CaptureMode = "live"
 
 
 @dataclass(frozen=True, slots=True)
