@@ -18,7 +18,14 @@ from pytest_llmwatch import cli, golden_schema
 from pytest_llmwatch.plugin import entry
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
-UNITS = {"s": "s", "usd": "USD", "ratio": "share, 0 to 1", "per_minute": "a minute", "per_second": "a second"}
+UNITS = {
+    "s": "s",
+    "usd": "USD",
+    "ratio": "share, 0 to 1",
+    "per_minute": "a minute",
+    "per_hour": "an hour",
+    "per_second": "a second",
+}
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -70,8 +70,13 @@ RULES: tuple[RuleSpec, ...] = (
         tokens_per_second per_second* F median of output tokens per second
         """, kind="test", test=True),
     *_table("throughput", "availability", "latency", """
-        tokens_per_minute per_minute F tokens a minute over the run's recorded time stamps
-        calls_per_minute  per_minute F calls a minute over the run's recorded time stamps
+        tokens_per_minute      per_minute F tokens a minute, mean over the run's recorded time stamps
+        calls_per_minute       per_minute F calls a minute, mean over the run's recorded time stamps
+        tokens_per_hour        per_hour   F tokens an hour, mean over the run's recorded time stamps
+        calls_per_hour         per_hour   F calls an hour, mean over the run's recorded time stamps
+        peak_tokens_per_minute per_minute C tokens of the calls that started in the fullest 60 seconds
+        peak_calls_per_minute  per_minute C requests, retries too, that started in the fullest 60 seconds
+        concurrency            count      C most calls in flight at one time
         """),
     *_table("cost", "cost", "cost", """
         run_usd         usd C cost of the run
@@ -111,21 +116,33 @@ RULES: tuple[RuleSpec, ...] = (
         thumbs_down_rate ratio C share of negative among all feedback
         """),
     *_table("agent", "quality", "quality", """
-        steps_per_task      count C mean LLM calls of a task
-        tool_calls_per_task count C mean tool calls of a task
-        tool_error_rate     ratio C share of tool calls that failed
-        invalid_arguments   ratio C share of tool calls with invalid arguments
-        unauthorised_tools  ratio C share of tool calls to a tool that was not offered
-        loops               ratio C share of tasks that call one tool with the same arguments three times
-        fallback_rate       ratio C share of calls that a second model answered
-        cache_hit_rate      ratio F share of calls that the cache answered
-        task_success        ratio F share of tasks that succeeded
+        steps_per_task          count C mean model calls of a task
+        max_steps               count C most model calls of a task
+        tool_calls_per_task     count C mean tool calls of a task
+        tool_error_rate         ratio C share of tool calls that failed
+        invalid_arguments       ratio C share of tool calls whose arguments do not fit the tool's schema
+        unauthorised_tools      ratio C share of tool calls to a tool that was not offered
+        wrong_tools             ratio C share of tool calls to a tool that the case does not expect
+        loops                   ratio C share of tasks that call one tool with the same arguments three times
+        repeated_side_effects   ratio C share of tasks that repeat a call with side effects, arguments the same
+        tool_retry_rate         ratio C share of tool calls whose tool had just failed in the task
+        call_retry_rate         ratio C share of LLM calls that the SDK had to send again
+        lost_tool_results       ratio C share of tool calls whose result the next request lacks
+        mismatched_tool_results ratio C share of tool results that belong to no tool call, or are its second
+        step_time               s     C mean time of a step: a model call and the tools it asked for
+        step_time_p95           s     C 95th percentile of the time of a step
+        fallback_rate           ratio C share of LLM calls to another model or server after the first one failed
+        cache_hit_rate          ratio F share of calls with tokens from a cache, the provider's or your own
+        task_success            ratio F share of tasks that succeeded
         """),
     *_table("retrieval", "quality", "quality", """
-        hit_rate   ratio F share of retrievals with a golden document
-        hit_at_1   ratio F share of retrievals with a golden document in the first place
-        mrr        ratio F mean reciprocal rank of the first golden document
-        empty_rate ratio C share of retrievals without a document
+        hit_rate       ratio F share of retrievals with a golden document among those returned
+        hit_at_1       ratio F share of retrievals with a golden document in the first place
+        mrr            ratio F mean reciprocal rank of the first golden document
+        precision_at_k ratio F share of golden documents among the k returned, mean over retrievals
+        recall_at_k    ratio F share of a case's golden documents that its retrievals returned
+        documents      count F mean documents that a retrieval returned
+        empty_rate     ratio C share of retrievals without a document
         """),
 )  # fmt: skip
 
@@ -137,7 +154,7 @@ QUALITY_KEYS: dict[str, str] = {
 
 KNOWN_SCORERS: tuple[str, ...] = (
     "json", "json_schema", "regex", "length", "equals", "contains", "must_mention", "must_not_mention",
-    "relevance", "groundedness",
+    "relevance", "groundedness", "hit_rate", "hit_at_1", "mrr", "precision_at_k", "recall_at_k",
     "markers", "consistency", "tool_calls", "refusal", "injection", "secrets", "pii", "composite",
 )  # fmt: skip
 """Scorer names that a budget may gate without being told of more."""
@@ -278,6 +295,10 @@ COST_SETTINGS: dict[str, Field] = {
     "critical_at": Field("share", meaning="share of a sum that warns and opens a SEV2"),
     "rate_warn": Field("number", meaning="factor of the budget's rate that warns"),
     "rate_critical": Field("number", meaning="factor of the budget's rate that fails"),
+}
+
+AGENT_SETTINGS: dict[str, Field] = {
+    "side_effects": Field("strings", meaning="tools whose call changes something, as names or globs"),
 }
 
 THROUGHPUT_QUOTAS: tuple[str, ...] = ("tpm_quota", "rpm_quota")

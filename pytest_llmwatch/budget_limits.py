@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pytest_llmwatch import budget_values as values
 from pytest_llmwatch.budget_grammar import (
+    AGENT_SETTINGS,
     COST_SETTINGS,
     LIMIT_FIELDS,
     METRIC_KEYS,
@@ -25,6 +27,8 @@ from pytest_llmwatch.model import RuleKind
 
 MAX_MIN_N = 10_000_000
 
+_SETTINGS = {"cost": COST_SETTINGS, "agent": AGENT_SETTINGS}
+
 
 def read_table(source: Source, table: str, given: Any, path: Path, scope: Scope | None) -> Iterator[Limit]:
     """Yield the limits of one table (``[latency]``, ``[quality]``, ...; not ``[metric]``).
@@ -38,10 +42,10 @@ def read_table(source: Source, table: str, given: Any, path: Path, scope: Scope 
             if scope is not None:
                 raise source.error(here, f"{values.name_of(here)}: weights hold for the whole run", "budget-key")
             continue
-        if table == "cost" and key in COST_SETTINGS:
+        if key in _SETTINGS.get(table, {}):
             if scope is not None:
                 raise source.error(
-                    here, f"{values.name_of(here)} is set once, in [cost], for all scopes", "budget-key"
+                    here, f"{values.name_of(here)} is set once, in [{table}], for all scopes", "budget-key"
                 )
             continue
         if table == "throughput" and key in THROUGHPUT_QUOTAS:
@@ -98,6 +102,18 @@ def read_weights(source: Source, given: Any) -> dict[str, float]:
     return weights
 
 
+def with_side_effects(source: Source, given: Any, limits: list[Limit]) -> list[Limit]:
+    """Return the limits, those on repeated side effects with the tools that ``[agent]`` names.
+
+    Raises:
+        BudgetError: ``side_effects`` is no list of names.
+    """
+    if "side_effects" not in given:
+        return limits
+    names = values.strings(source, ("agent", "side_effects"), given["side_effects"])
+    return [replace(x, names=names) if x.metric == "agent.repeated_side_effects" else x for x in limits]
+
+
 def _way_of(value: Any) -> Any:
     """A mean whose warn limit lies above its fail limit can only be a floor."""
     if isinstance(value, dict):
@@ -109,7 +125,7 @@ def _way_of(value: Any) -> Any:
 
 def _unknown(source: Source, table: str, key: str, path: Path) -> Exception:
     known = [s.key for s in RULES if s.table == table]
-    extra = {"cost": list(COST_SETTINGS), "throughput": list(THROUGHPUT_QUOTAS)}.get(table, [])
+    extra = list(THROUGHPUT_QUOTAS) if table == "throughput" else list(_SETTINGS.get(table, ()))
     elsewhere = next((s for s in RULES if s.key == key and s.table != table), None)
     if elsewhere is not None and values.nearest(key, known + extra) is None:
         return source.error(

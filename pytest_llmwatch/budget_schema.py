@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_llmwatch.budget_grammar import (
+    AGENT_SETTINGS,
     COST_SETTINGS,
     METRIC_KEYS,
     QUALITY_KEYS,
@@ -37,7 +38,7 @@ def budget_schema() -> JSONSchema:
     """Return the schema (draft 2020-12). TOML dates are taken as strings ``YYYY-MM-DD``."""
     limits = _limit_tables()
     scoped = dict(limits, drift=_object(SECTIONS["drift"]))
-    scoped["cost"] = _closed(_rules("cost"))
+    scoped |= {table: _closed(_rules(table)) for table in ("cost", "agent")}
     limits["quality"]["properties"] = {
         **limits["quality"]["properties"],
         "weights": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
@@ -76,6 +77,8 @@ def _limit_tables() -> dict[str, JSONSchema]:
         properties = _rules(table)
         if table == "cost":
             properties |= {key: _field(f) for key, f in COST_SETTINGS.items()}
+        if table == "agent":
+            properties |= {key: _field(f) for key, f in AGENT_SETTINGS.items()}
         if table == "throughput":
             quota = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "headers"}, {"const": True}]}
             properties |= dict.fromkeys(THROUGHPUT_QUOTAS, quota)

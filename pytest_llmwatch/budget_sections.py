@@ -16,7 +16,7 @@ from pytest_llmwatch.budget_grammar import (
     SECTIONS,
     TOP_TABLES,
 )
-from pytest_llmwatch.budget_limits import read_metrics, read_table, read_weights
+from pytest_llmwatch.budget_limits import read_metrics, read_table, read_weights, with_side_effects
 from pytest_llmwatch.budget_positions import Path
 from pytest_llmwatch.budget_types import (
     Alert,
@@ -60,6 +60,7 @@ def read_document(source: Source, document: dict[str, Any]) -> Budget:
                 drifts += drift
     cost = _cost(source, document.get("cost", {}))
     limits += _rate_rule(source, cost, limits)
+    limits = with_side_effects(source, document.get("agent", {}), limits)
     quality = document.get("quality", {})
 
     def section(name: str, build: Callable[..., Any]) -> Any:

@@ -34,6 +34,7 @@ class Limit:
     user's name of the metric for ``[metric.NAME]``, else None. ``min_n`` is the least number of
     observations for a verdict, None without one. ``line`` is the line in budget.toml. ``reference`` is
     what a ratio is taken of: a quota a minute (None = from the rate-limit headers), or a rate in USD an hour.
+    ``names`` are the tools that ``[agent] side_effects`` names, for the rule about them.
     """
 
     rule: str
@@ -51,6 +52,7 @@ class Limit:
     line: int | None = None
     name: str | None = None
     reference: float | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def metric(self) -> str:

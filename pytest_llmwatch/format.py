@@ -17,7 +17,7 @@ def value(x: float | None, unit: str = "ratio", against: float | None = None) ->
 
     Args:
         x: The unrounded figure, in ``unit``.
-        unit: ``s``, ``usd``, ``tokens``, ``ratio``, ``count`` or ``per_minute``.
+        unit: ``s``, ``usd``, ``tokens``, ``ratio``, ``count``, ``per_minute`` or ``per_hour``.
         against: A limit. The digits shown then compare with it exactly as ``x`` does.
     """
     if x is None:
@@ -92,7 +92,7 @@ def _decimals(size: float, unit: str) -> int:
         if size >= 1 or size == 0:
             return 2
         return min(_MAX_DECIMALS, max(4, 1 - math.floor(math.log10(size))))
-    if unit in ("tokens", "count", "per_minute", "per_second"):
+    if unit in ("tokens", "count", "per_minute", "per_hour", "per_second"):
         return 0 if size >= 100 or size == int(size) else 1 if size >= 10 else 2
     return 3
 
@@ -100,5 +100,5 @@ def _decimals(size: float, unit: str) -> int:
 def _with_unit(digits: str, unit: str) -> str:
     if unit == "usd":
         return f"${digits}"
-    suffix = {"s": " s", "per_minute": " /min", "per_second": " /s"}.get(unit, "")
+    suffix = {"s": " s", "per_minute": " /min", "per_hour": " /h", "per_second": " /s"}.get(unit, "")
     return digits + suffix

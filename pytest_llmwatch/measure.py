@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pytest_llmwatch import measure_agent, measure_retrieval, measure_throughput
 from pytest_llmwatch import measure_calls as calls_
 from pytest_llmwatch import measure_quality as quality_
 from pytest_llmwatch.budget_types import Limit, Scope
@@ -29,7 +30,7 @@ def figure(limit: Limit, part: Slice, *, spent: Mapping[str, float] | None = Non
         case "latency":
             return calls_.latency(limit, part)
         case "throughput":
-            return calls_.throughput(limit, part)
+            return measure_throughput.throughput(limit, part)
         case "cost":
             return calls_.cost(limit, part, spent)
         case "tokens":
@@ -43,9 +44,9 @@ def figure(limit: Limit, part: Slice, *, spent: Mapping[str, float] | None = Non
         case "outcome":
             return quality_.outcome(limit, part)
         case "agent":
-            return quality_.agent(limit, part)
+            return measure_agent.agent(limit, part)
         case "retrieval":
-            return quality_.retrieval(limit, part)
+            return measure_retrieval.retrieval(limit, part)
         case _:
             return quality_.quality(limit, part)
 

@@ -1,4 +1,4 @@
-"""Figures that calls alone give: latency, throughput, cost, tokens, errors, a user's metrics.
+"""Figures that calls alone give: latency, cost, tokens, errors, a user's metrics.
 
 Every call counts, reruns and retries included. Replayed calls carry the times of their recording.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 
 from pytest_llmwatch.budget_types import Limit
 from pytest_llmwatch.format import plural
 from pytest_llmwatch.measure_figure import Figure, Unit, not_measured, worst_ids
 from pytest_llmwatch.measure_slice import Slice, mean, quantile
+from pytest_llmwatch.measure_time import hours
 from pytest_llmwatch.model import Call
 
 # a refusal by the server is fast and would flatter a quantile; a timeout took at least that long
@@ -143,11 +143,11 @@ def cost(limit: Limit, part: Slice, spent: Mapping[str, float] | None) -> Figure
     if key == "run_usd":
         return _sum_of_cost(part)
     if key in ("per_hour_usd", "rate"):
-        hours = _hours(part.calls)
-        if hours is None:
+        spanned = hours(part.calls)
+        if spanned is None:
             return not_measured("the calls carry no time stamps that span a time")
         per = 1.0 if key == "per_hour_usd" else limit.reference or 1.0
-        return _sum_of_cost(part, scale=1 / (hours * per), shape="other")
+        return _sum_of_cost(part, scale=1 / (spanned * per), shape="other")
     if key == "per_success_usd":
         return _per_success(part)
     return _per_call_cost(key, part)
@@ -277,87 +277,6 @@ def tokens(limit: Limit, part: Slice) -> Figure:
         known=figure.value,
         worst=worst,
     )
-
-
-def throughput(limit: Limit, part: Slice) -> Figure:
-    """Return the figure of a ``[throughput]`` rule, from recorded time stamps."""
-    if limit.key in ("tpm_quota", "rpm_quota"):
-        return _quota(limit, part)
-    hours = _hours(part.calls)
-    if hours is None:
-        return not_measured("the calls carry no time stamps that span a time")
-    if limit.key == "calls_per_minute":
-        return Figure(len(part.calls) / (hours * 60), n=len(part.calls))
-    counts = [t for c in part.calls if (t := tokens_of(c)) is not None]
-    if not counts:
-        return not_measured("no call reports its tokens")
-    left_out = len(part.calls) - len(counts)
-    why = f"{plural(left_out, 'call')} without usage not counted" if left_out else ""
-    return Figure(sum(counts) / (hours * 60), n=len(counts), why=why)
-
-
-def _quota(limit: Limit, part: Slice) -> Figure:
-    is_tokens = limit.key == "tpm_quota"
-    quota = limit.reference
-    if quota is None:
-        header = "limit-tokens" if is_tokens else "limit-requests"
-        quota = _header_quota(part.calls, header)
-        if quota is None:
-            return not_measured(f"no answer carries a rate-limit header x-ratelimit-{header}")
-    rows = sorted((start, amount) for c in part.calls for start, amount in _load(c, is_tokens))
-    if not rows:
-        return not_measured("the calls carry no time stamps" + (" and tokens" if is_tokens else ""))
-    peak = window = 0.0
-    oldest = 0
-    for start, amount in rows:
-        window += amount
-        while rows[oldest][0] <= start - 60:
-            window -= rows[oldest][1]
-            oldest += 1
-        peak = max(peak, window)
-    what = "tokens" if is_tokens else "requests"
-    return Figure(peak / quota, n=len(rows), why=f"peak minute {peak:,.0f} {what} of {quota:,.0f}")
-
-
-def _load(call: Call, is_tokens: bool) -> list[tuple[float, float]]:
-    start = seconds(call.time)
-    if start is None:
-        return []
-    if not is_tokens:
-        return [(start, float(max(1, len(call.attempts))))]
-    count = tokens_of(call)
-    return [] if count is None else [(start, float(count))]
-
-
-def _header_quota(calls: Iterable[Call], header: str) -> float | None:
-    found = []
-    for call in calls:
-        for name, value in call.rate_limits.items():
-            if name.lower().removeprefix("x-ratelimit-") == header:
-                try:
-                    found.append(float(value))
-                except ValueError:
-                    continue
-    return min((f for f in found if f > 0), default=None)
-
-
-def seconds(time: str | None) -> float | None:
-    """Return an ISO 8601 time stamp as seconds since 1970, None where it is unknown or not one."""
-    if time is None:
-        return None
-    try:
-        return datetime.fromisoformat(time).timestamp()
-    except ValueError:
-        return None
-
-
-def _hours(calls: Sequence[Call]) -> float | None:
-    """Hours from the first start to the last end; None below two time stamps."""
-    starts = [(s, c.latency or 0.0) for c in calls if (s := seconds(c.time)) is not None]
-    if len(starts) < 2 or len(starts) < len(calls):
-        return None
-    span = max(s + d for s, d in starts) - min(s for s, _ in starts)
-    return span / 3600 if span > 0 else None
 
 
 def metric(limit: Limit, part: Slice) -> Figure:

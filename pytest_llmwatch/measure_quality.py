@@ -1,4 +1,4 @@
-"""Figures about answers: scores, safety, outcomes, agents, retrieval.
+"""Figures about answers: scores, safety, outcomes.
 
 Means over cases (weighted) of case means over repeats, first attempts only. An errored call is missing
 data, not quality 0; a score that is "not assessable" is missing too, and is counted in the sentence.
@@ -12,13 +12,9 @@ from collections.abc import Callable, Iterable
 
 from pytest_llmwatch.budget_types import Limit
 from pytest_llmwatch.format import plural
-from pytest_llmwatch.measure_calls import succeeded
 from pytest_llmwatch.measure_figure import Figure, Observation, mean_figure, not_measured
 from pytest_llmwatch.measure_slice import Slice, Task
-from pytest_llmwatch.model import Call, ToolCall
-
-LOOP_LENGTH = 3
-"""The same tool with the same arguments this often in one task is a loop."""
+from pytest_llmwatch.model import Call
 
 _THUMBS_DOWN = frozenset({"thumbs_down", "down", "negative", "bad", "dislike", "-1", "👎"})
 _SAFETY_SCORERS = {"injection": "injection", "secrets": "secrets", "pii": "pii", "refusals": "refusal"}
@@ -166,129 +162,11 @@ def _first(part: Slice) -> Iterable[Task]:
     return (t for t in part.tasks if t.first_attempt)
 
 
-def agent(limit: Limit, part: Slice) -> Figure:
-    """Return the figure of an ``[agent]`` rule."""
-    floor = limit.direction == "floor"
-    match limit.key:
-        case "steps_per_task":
-            return _over_tasks(part, lambda t: float(len(_llm(t))))
-        case "tool_calls_per_task":
-            return _over_tasks(part, lambda t: float(len(_tools(t))))
-        case "loops":
-            return _over_tasks(part, lambda t: float(_loops(t)))
-        case "task_success":
-            rows = [
-                _observe(t, float(ok)) for t in _first(part) if (ok := succeeded(t.calls, t.result)) is not None
-            ]
-            return _share(rows, 0, "no task has an outcome", floor=True)
-        case "fallback_rate":
-            return _over_calls(part, lambda c: _maybe(c.fallback), "no call says whether it was a fallback")
-        case "cache_hit_rate":
-            return _over_calls(
-                part, lambda c: _maybe(c.cache_hit), "no call says whether the cache answered", floor=floor
-            )
-        case "tool_error_rate":
-            return _tool_errors(part)
-        case "invalid_arguments":
-            return _over_tools(
-                part,
-                lambda _, tool: None if tool.valid is None else float(not tool.valid),
-                "no tool call was checked for valid arguments",
-            )
-        case _:
-            return _over_tools(part, _unauthorised, "no call with tool calls says which tools it was offered")
-
-
-def _maybe(flag: bool | None) -> float | None:
-    return None if flag is None else float(flag)
-
-
-def _llm(task: Task) -> list[Call]:
-    return [c for c in task.calls if c.operation not in ("tool", "retrieval", "agent")]
-
-
-def _tools(task: Task) -> list[ToolCall]:
-    return [tool for c in _llm(task) for tool in c.tool_calls]
-
-
-def _loops(task: Task) -> bool:
-    seen = Counter((tool.name, tool.arguments.strip()) for tool in _tools(task))
-    return any(count >= LOOP_LENGTH for count in seen.values())
-
-
-def _over_tasks(part: Slice, value: Callable[[Task], float]) -> Figure:
-    rows = [_observe(t, value(t)) for t in _first(part) if _llm(t)]
-    return mean_figure(rows, floor=False, noun="task") if rows else not_measured("no task made a call")
-
-
-def _over_calls(
-    part: Slice, value: Callable[[Call], float | None], nothing: str, *, floor: bool = False
-) -> Figure:
+def _over_calls(part: Slice, value: Callable[[Call], float | None], nothing: str) -> Figure:
     rows = [
         Observation(t.key, t.cluster, t.weight, v, c.id)
         for t in _first(part)
-        for c in _llm(t)
-        if (v := value(c)) is not None
+        for c in t.calls
+        if c.operation not in ("tool", "retrieval", "agent") and (v := value(c)) is not None
     ]
-    return mean_figure(rows, floor=floor, noun="call") if rows else not_measured(nothing)
-
-
-def _over_tools(part: Slice, value: Callable[[Call, ToolCall], float | None], nothing: str) -> Figure:
-    rows = [
-        Observation(t.key, t.cluster, t.weight, v, c.id)
-        for t in _first(part)
-        for c in _llm(t)
-        for tool in c.tool_calls
-        if (v := value(c, tool)) is not None
-    ]
-    return mean_figure(rows, floor=False, noun="tool call") if rows else not_measured(nothing)
-
-
-def _tool_errors(part: Slice) -> Figure:
-    figure = _over_tools(
-        part,
-        lambda _, tool: None if tool.error is None and tool.result is None else float(tool.error is not None),
-        "no tool call carries a result or an error",
-    )
-    if figure.value is not None:
-        return figure
-    # applications that report tools as steps of their own (imported traces, spans)
-    steps = [(c.error is not None or c.failed, c.id) for c in part.steps if c.operation == "tool"]
-    steps += [(s.error is not None, s.id) for s in part.spans if s.kind == "tool"]
-    if not steps:
-        return figure
-    rows = [Observation((None, i), i, 1.0, float(bad), i) for bad, i in steps]
-    return mean_figure(rows, floor=False, noun="tool call")
-
-
-def _unauthorised(call: Call, tool: ToolCall) -> float | None:
-    offered = call.parameters.get("tools")
-    if not isinstance(offered, list | tuple):
-        return None
-    names = set()
-    for item in offered:
-        if isinstance(item, dict):
-            function = item.get("function")
-            names.add(function.get("name") if isinstance(function, dict) else item.get("name"))
-        elif isinstance(item, str):
-            names.add(item)
-    return float(tool.name not in names)
-
-
-def retrieval(limit: Limit, part: Slice) -> Figure:
-    """Return the figure of a ``[retrieval]`` rule."""
-    if limit.key == "empty_rate":
-        rows = [
-            Observation(t.key, t.cluster, t.weight, float(not c.retrieval.ids and not c.retrieval.documents), c.id)
-            for t in _first(part)
-            for c in t.calls
-            if c.retrieval is not None
-        ]
-        if not rows:
-            return not_measured("no retrieval was recorded (llm_watch.retrieval)")
-        return mean_figure(rows, floor=False, noun="retrieval")
-    for name in (limit.key, f"retrieval_{limit.key}"):
-        figure = score_mean(part, name)
-        if figure.value is not None:
-            return figure
-    return not_measured("no retrieval could be compared with golden documents (expected_documents)")
+    return mean_figure(rows, floor=False, noun="call") if rows else not_measured(nothing)

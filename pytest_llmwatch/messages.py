@@ -27,6 +27,8 @@ class _Said(NamedTuple):
 def tool_results(body: Any) -> tuple[ToolResult, ...]:
     """Return what a request's messages tell of earlier tool calls: results in their order, then lost ones.
 
+    A second result for a call that has one already counts as not asked for.
+
     Understands Chat Completions (``tool_calls``, role ``tool``), Responses (``function_call``,
     ``function_call_output``), Anthropic (``tool_use``, ``tool_result``) and Gemini (``functionCall``,
     ``functionResponse``; matched by name where there is no id).
@@ -41,9 +43,13 @@ def tool_results(body: Any) -> tuple[ToolResult, ...]:
             answers.append(said)
         elif said.id is not None:
             asked[said.id] = asked.get(said.id, 0) + 1
-    out = [ToolResult(s.id, (s.content or "")[:MAX_CONTENT], s.id in asked, s.failed) for s in answers]
-    answered = {s.id for s in answers}
-    return (*out, *(ToolResult(i) for i in asked if i not in answered))
+    out = []
+    for said in answers:
+        open_ = said.id is not None and asked.get(said.id, 0) > 0
+        if open_ and said.id is not None:
+            asked[said.id] -= 1
+        out.append(ToolResult(said.id, (said.content or "")[:MAX_CONTENT], open_, said.failed))
+    return (*out, *(ToolResult(i) for i, left in asked.items() for _ in range(left)))
 
 
 def _all_said(body: Any) -> Iterator[_Said]:

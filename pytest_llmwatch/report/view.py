@@ -36,7 +36,7 @@ WORDS: dict[State, str] = {
 _ORDER: tuple[State, ...] = ("broken", "blind", "warn", "undecided", "waived", "holds")
 _BLIND = {"unenforceable", "no_match", "infrastructure", "not_measured"}
 _MODES: tuple[CaptureMode, ...] = ("replayed", "recorded", "live")
-_RELATIVE = {"s", "usd", "tokens", "per_minute"}
+_RELATIVE = {"s", "usd", "tokens", "per_minute", "per_hour"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,7 +234,7 @@ def test_outcomes(judge: Any_, call: Any_) -> None:
 
 def test_agents(judge: Any_, call: Any_, result: Any_) -> None:
     search = ToolCall("search", '{"q": 1}', valid=True, result="x")
-    broken = ToolCall("drop_table", "{", valid=False, error="boom")
+    broken = ToolCall("drop_table", "{", valid=False, result="Error: boom")
     tools = {"tools": [{"type": "function", "function": {"name": "search"}}]}
     calls = [
         call(0, tool_calls=(search, search, search), parameters=tools),
