@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from pytest_llmwatch.capture import targets
 from pytest_llmwatch.capture.exchange import Exchange
 from pytest_llmwatch.capture.watch import LABELS, Watch
 from pytest_llmwatch.errors import LlmwatchError
-from pytest_llmwatch.model import Attempt, Call, CaptureMode, Case, ToolCall, ToolResult
+from pytest_llmwatch.model import Attempt, Call, CaptureMode, Case, Cost, ToolCall, ToolResult, Usage
 from pytest_llmwatch.pricing import PriceBook, base_name
 from pytest_llmwatch.redact import Redactor
 
@@ -108,6 +109,9 @@ class CallBuilder:
         first, last = call.exchanges[0], call.exchanges[-1]
         answer, asked, watch = last.answer, last.asked, call.watch
         host, port = last.address
+        path = urlsplit(last.sent.url).path
+        free = targets.is_free(path)
+        usage = Usage(0, 0, 0) if free else answer.usage
         provider = targets.provider(host or "")
         case = call.context.case if call.context and call.context.case else watch.case
         text = self._redactor.text
@@ -127,7 +131,7 @@ class CallBuilder:
             span_id=watch.call_id(call.index),
             time=first.time or None,
             provider=provider,
-            operation=targets.operation(last.sent.url.partition("?")[0]),
+            operation=targets.operation(path),
             server_address=host,
             server_port=port,
             model=model,
@@ -139,7 +143,7 @@ class CallBuilder:
             output=output,
             input_chars=None if asked.input is None else len(asked.input),
             output_chars=None if answer.output is None else len(answer.output),
-            usage=answer.usage,
+            usage=usage,
             tool_calls=tuple(_redacted(t, text) for t in answer.tool_calls),
             tool_results=tuple(_told(t, text) for t in asked.tool_results),
             finish_reason=answer.finish_reason,
@@ -153,7 +157,9 @@ class CallBuilder:
             queue_wait=_queue_wait(call),
             attempts=tuple(_attempt(e) for e in call.exchanges),
             stream=asked.stream,
-            cost=self._prices.cost(model, provider, answer.usage, response_model, first.time or None),
+            cost=Cost(0.0, 0.0, 0.0, "no model runs")
+            if free
+            else self._prices.cost(model, provider, usage, response_model, first.time or None),
             cache_hit=_cache_hit(answer.usage.cached_tokens),
             rate_limits=_rate_limits(last),
             capture_mode=_mode(call),

@@ -168,12 +168,14 @@ class CaptureSession:
 
     # what the transport asks
 
-    def wants(self, method: str, host: str, port: int | None, path: str) -> bool:
+    def wants(
+        self, method: str, host: str, port: int | None, path: str, body: Callable[[], bytes] = bytes
+    ) -> bool:
         """Whether a request is an LLM call made under a watch."""
         call = self._call.get()
         if call is None and self._current() is None:
             return False
-        return self._targets.matches(method, host, port, path, from_sdk=call is not None)
+        return self._targets.matches(method, host, port, path, from_sdk=call is not None, body=body)
 
     def begin(self, sent: Sent, module: ModuleType) -> Exchange:
         """Open an exchange: replayed where there is a recording, live where that is allowed.
@@ -260,6 +262,8 @@ class CaptureSession:
         if last.replayed is None:
             answered = last.status_code is not None
             self._circuit.note(_endpoint(last), last.answer.error_type, answered=answered)
+        if last.sent.method != "POST":
+            return  # reading or deleting what an earlier call made: kept for the replay, but no call of a model
         record = self._builder.build(call)
         call.watch.add(record)
         if call.context is not None:

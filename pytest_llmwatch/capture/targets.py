@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
@@ -21,21 +23,27 @@ _OPERATIONS: tuple[tuple[str, Operation], ...] = (
     ("/chat/completions", "chat"),
     ("/responses", "responses"),
     ("/embeddings", "embeddings"),
-    ("/completions", "other"),
-    ("/messages", "other"),
-    (":generateContent", "other"),
-    (":streamGenerateContent", "other"),
-    ("/v2/chat", "other"),
-    ("/moderations", "other"),
 )
-_SUFFIXES = tuple(suffix for suffix, _ in _OPERATIONS)
+
+_KNOWN = re.compile(
+    # a model runs
+    r"/(?:chat/completions|completions|responses|embeddings|messages|moderations|rerank|ocr|v[12]/chat"
+    r"|audio/(?:speech|transcriptions|translations)|images/(?:generations|edits|variations)|videos)"
+    # or something is kept for it: files, batches, conversations
+    r"(?:/[^:]*)?$|/(?:files|uploads|batches|models|assistants|threads|vector_stores|fine_tuning|conversations"
+    r"|containers|evals|cachedContents)(?:/[^:]*)?$"
+    r"|:(?:streamG|g)enerateContent$|:(?:batchE|e)mbedContents?$|:(?:streamR|r)awPredict$|:countTokens$"
+)
+"""Paths of LLM APIs. On a host that is not known to be one, the body must ask a model as well."""
+
+_NO_MODEL = re.compile(r"/(?:files|uploads|vector_stores|conversations|containers|threads)(?:/[^:]*)?$")
 
 VENDOR_NAMES = {"api.openai.com": "openai", "api.anthropic.com": "anthropic"}
 
 
-def is_llm_path(path: str) -> bool:
-    """Whether ``path`` (no query) is one that LLM APIs answer at."""
-    return path.endswith(_SUFFIXES)
+def is_free(path: str) -> bool:
+    """Whether a request to ``path`` runs no model: it uses no tokens, and its cost is zero."""
+    return _NO_MODEL.search(path) is not None and not path.endswith("/runs")
 
 
 def operation(path: str) -> Operation:
@@ -74,7 +82,16 @@ class Targets:
         """Capture LLM requests below ``base_url`` from now on."""
         self._prefixes.add(_prefix(base_url))
 
-    def matches(self, method: str, host: str, port: int | None, path: str, *, from_sdk: bool) -> bool:
+    def matches(
+        self,
+        method: str,
+        host: str,
+        port: int | None,
+        path: str,
+        *,
+        from_sdk: bool,
+        body: Callable[[], bytes] = bytes,
+    ) -> bool:
         """Whether a request is an LLM call that is to be captured.
 
         Args:
@@ -83,15 +100,20 @@ class Targets:
             port: None = the scheme's default.
             path: Path without query.
             from_sdk: Whether a monitored client sent it, which makes every host an LLM host.
+            body: Returns the request's body; asked only where a host is not known to be an LLM's.
         """
-        known = method == "POST" and is_llm_path(path)
+        known = _KNOWN.search(path) is not None
         if not known and not self._include:
             return False
         if self._exclude and _any_glob(self._exclude, host, port, path):
             return False
         if self._include and _any_glob(self._include, host, port, path):
             return True
-        return known and (from_sdk or self._is_llm_host(host, port, path))
+        if not known:
+            return False
+        if from_sdk or self._is_llm_host(host, port, path):
+            return True
+        return method == "POST" and _asks_a_model(body())
 
     def _is_llm_host(self, host: str, port: int | None, path: str) -> bool:
         if _VENDORS.fullmatch(host):
@@ -106,6 +128,20 @@ class Targets:
                 if h == host and p == port and path.startswith(start):
                     return True
         return False
+
+
+def _asks_a_model(body: bytes) -> bool:
+    """Whether a body asks a model something, so that ``/v1/messages`` is no guest book's."""
+    if b'"model"' not in body and b'"contents"' not in body:
+        return False
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return False
+    if not isinstance(data, dict):
+        return False
+    named = isinstance(data.get("model"), str) and any(key in data for key in ("messages", "input", "prompt"))
+    return named or isinstance(data.get("contents"), list)
 
 
 def _prefix(url: str) -> tuple[str, int | None, str]:

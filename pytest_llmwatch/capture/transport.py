@@ -21,7 +21,7 @@ from pytest_llmwatch.capture.exchange import Exchange, Sent
 class Gate(Protocol):
     """What the wrapper asks of the session."""
 
-    def wants(self, method: str, host: str, port: int | None, path: str) -> bool:
+    def wants(self, method: str, host: str, port: int | None, path: str, body: Callable[[], bytes]) -> bool:
         """Whether a request is to be captured."""
 
     def begin(self, sent: Sent, module: ModuleType) -> Exchange:
@@ -63,9 +63,17 @@ def install(gate: Gate) -> list[Installation]:
 
 def _wanted(request: Any, gate: Gate) -> bool:
     url = request.url
-    return gate.wants(
-        request.method, url.host, url.port, url.raw_path.partition(b"?")[0].decode("ascii", "replace")
-    )
+    path = url.raw_path.partition(b"?")[0].decode("ascii", "replace")
+    return gate.wants(request.method, url.host, url.port, path, lambda: _content(request))
+
+
+def _content(request: Any) -> bytes:
+    """Return the body of a request, empty where it is still to be read from somewhere."""
+    try:
+        content: bytes = request.content
+    except Exception:  # RequestNotRead, of whichever library
+        return b""
+    return content
 
 
 def _sent(request: Any, body: bytes) -> Sent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -141,7 +142,9 @@ def test_an_applications_own_client_is_captured_wherever_it_points(bench: Any) -
         ("eu.api.openai.com", None, "/v1/embeddings", True),
         ("acme.openai.azure.com", None, "/openai/deployments/x/chat/completions", True),
         ("api.anthropic.com", None, "/v1/messages", True),
-        ("api.openai.com", None, "/v1/models", False),
+        ("api.openai.com", None, "/v1/files", True),
+        ("api.openai.com", None, "/v1/organization/users", False),
+        ("127.0.0.1", 43210, "/files", False),
         ("evil-api.openai.com.example.org", None, "/v1/responses", False),
         ("localhost", 8000, "/v1/responses", True),
         ("localhost", 8001, "/v1/responses", False),
@@ -161,7 +164,27 @@ def test_a_monitored_clients_call_counts_on_any_host_unless_excluded() -> None:
     targets = Targets(exclude=("*:9999/*",))
     assert targets.matches("POST", "example.org", None, "/v1/responses", from_sdk=True)
     assert not targets.matches("POST", "example.org", 9999, "/v1/responses", from_sdk=True)
-    assert not targets.matches("GET", "example.org", None, "/v1/responses", from_sdk=True)
+    assert targets.matches("GET", "example.org", None, "/v1/files/file-1/content", from_sdk=True)
+    assert not targets.matches("POST", "login.example.org", None, "/oauth2/token", from_sdk=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "wanted"),
+    [
+        ("/v1/messages", {"model": "claude-x", "messages": []}, True),
+        ("/v1/responses", {"model": "gpt-x", "input": "Hi"}, True),
+        ("/v1beta/models/gemini-x:generateContent", {"contents": []}, True),
+        ("/v1/messages", {"text": "a guest book's entry", "model": "Ford T"}, False),
+        ("/v1/responses", ["model", "messages"], False),
+        ("/v1/messages", None, False),
+        ("/api/cars", {"model": "Ford T", "input": "petrol"}, False),
+    ],
+)
+def test_on_any_host_an_llm_path_and_a_body_that_asks_a_model_count(path: str, body: Any, wanted: bool) -> None:
+    content = lambda: b"" if body is None else json.dumps(body).encode()  # noqa: E731
+    place = ("127.0.0.1", 43210, path)
+    assert Targets().matches("POST", *place, from_sdk=False, body=content) is wanted
+    assert not Targets().matches("GET", *place, from_sdk=False, body=content)
 
 
 def test_the_environments_base_url_is_known_when_it_is_set_late(monkeypatch: pytest.MonkeyPatch) -> None:
