@@ -180,6 +180,22 @@ class Redactor:
         parts.append(s[last:])
         return "".join(parts)
 
+    def binary(self, data: bytes) -> bytes:
+        """Return ``data``, which is no text, with each secret in it overwritten by as many ``x``.
+
+        Personal data is left: letters and digits at random, as in sound and images, look like some of it.
+        """
+        text = data.decode("latin-1")
+        found = [f for p in self._patterns if not p.personal and p.needles for f in _in_binary(p, text)]
+        for value, kind in self._learned.items():
+            found.extend(_occurrences(value, kind, text))
+        if not found:
+            return data
+        out = bytearray(data)
+        for f in found:
+            out[f.start : f.end] = b"x" * (f.end - f.start)
+        return bytes(out)
+
     def value(self, json: Any) -> Any:
         """Return the JSON value ``json`` with all its texts redacted.
 
@@ -240,6 +256,10 @@ def _matches(pattern: Pattern, s: str, first: int, last: int) -> Iterator[Findin
     for match in pattern.expression.finditer(s, first, last):
         if pattern.check is None or pattern.check(match[group]):
             yield Finding(pattern.kind, match.start(group), match.end(group), pattern.personal)
+
+
+def _in_binary(pattern: Pattern, s: str) -> Iterator[Finding]:
+    return _matches(pattern, s, 0, len(s)) if any(n in s for n in pattern.needles) else iter(())
 
 
 def _occurrences(value: str, kind: str, s: str) -> Iterator[Finding]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import re
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pytest_llmwatch.capture import fingerprint as fp
 from pytest_llmwatch.capture.answer import is_stream
 from pytest_llmwatch.capture.cassette_file import Interaction
-from pytest_llmwatch.capture.exchange import Exchange, Times
+from pytest_llmwatch.capture.exchange import Exchange, Sent, Times
 from pytest_llmwatch.capture.scrub import Scrubber, clean_url
 from pytest_llmwatch.model import SCHEMA_VERSION
 from pytest_llmwatch.redact import Redactor
@@ -73,12 +76,12 @@ def keep(exchange: Exchange, redactor: Redactor, body: bytes, times: Times) -> I
     )
     status = (_NO_RESPONSE, exchange.error_type or "no response")
     if exchange.status_code is not None:
-        status = (exchange.status_code, exchange.reason)
+        status = (exchange.status_code, scrubber.text(exchange.reason))
     return Interaction.make(
         method=sent.method,
-        url=clean_url(sent.url),
+        url=clean_url(sent.url, redactor),
         request_body=_whole(sent.body, scrubber) if not sent.content_type.startswith("multipart/") else b"",
-        request_headers={k: v for k, v in sent.headers.items() if k in _REQUEST_HEADERS},
+        request_headers={k: scrubber.text(v) for k, v in sent.headers.items() if k in _REQUEST_HEADERS},
         status=status,
         headers=_slim(exchange.headers, scrubber),
         body=kept,
@@ -89,11 +92,45 @@ def keep(exchange: Exchange, redactor: Redactor, body: bytes, times: Times) -> I
 def _whole(body: bytes, scrubber: Scrubber) -> bytes:
     text = scrubber.json_text(body) if body else ""
     if text is not None:
-        return text.encode()
+        return text.encode("utf-8", "surrogatepass")
     try:
-        return scrubber.text(body.decode("utf-8")).encode()
+        plain = body.decode("utf-8")
     except UnicodeDecodeError:
-        return body
+        return scrubber.binary(body)
+    lines = scrubber.lines(plain)
+    return (scrubber.text(plain) if lines is None else lines).encode()
+
+
+_CREDENTIAL = re.compile(r"auth|key|token|secret|passw|signature|credential|session", re.I)
+
+
+def learn(sent: Sent, redactor: Redactor) -> None:
+    """Tell ``redactor`` what a request proves to be a credential: headers, password and keys in the URL.
+
+    A server may repeat it in an error, whatever its form; no pattern knows the keys of every vendor.
+    """
+    for name, value in sent.headers.items():
+        if name == "cookie":
+            for pair in value.split(";"):
+                redactor.learn(pair.partition("=")[2])
+        elif _CREDENTIAL.search(name):
+            scheme, _, rest = value.partition(" ")
+            redactor.learn(rest or scheme)
+            if scheme.lower() == "basic":
+                redactor.learn(_password(rest))
+    parts = urlsplit(sent.url)
+    if parts.password:
+        redactor.learn(unquote(parts.password))
+    for key, value in parse_qsl(parts.query):
+        if key.lower() in fp.SECRET_QUERY:
+            redactor.learn(value)
+
+
+def _password(encoded: str) -> str:
+    try:
+        return base64.b64decode(encoded).decode("utf-8").partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _slim(headers: list[tuple[str, str]], scrubber: Scrubber) -> dict[str, list[str]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from pytest_llmwatch.capture.asked import as_list
+from pytest_llmwatch.capture import split
 from pytest_llmwatch.capture.fingerprint import SECRET_QUERY
 from pytest_llmwatch.capture.sse import Event, events
 from pytest_llmwatch.pricing import base_name
@@ -15,20 +15,20 @@ from pytest_llmwatch.redact import Redactor
 from pytest_llmwatch.redact_patterns import SECRET_KEYS
 
 _NAME_KEYS = frozenset({"model", "id", "name", "root", "model_path", "model_alias"})
-_DELTA_KEYS = ("content", "refusal", "reasoning_content", "reasoning", "text", "partial_json", "thinking")
-
-Slot = tuple[tuple[Any, ...], dict[str, Any], str]
-"""A place that holds a piece of a text: which text, and the object and key that hold the piece."""
 
 
-def clean_url(url: str) -> str:
-    """Return ``url`` without user, password, and keys in the query."""
+def clean_url(url: str, redactor: Redactor) -> str:
+    """Return ``url`` without user, password, and keys in the query; path and other values redacted."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     query = urlencode(
-        [(k, "[REDACTED]" if k.lower() in SECRET_QUERY else v) for k, v in parse_qsl(parts.query)], safe="[]"
+        [
+            (redactor.text(k), "[REDACTED]" if k.lower() in SECRET_QUERY else redactor.text(v))
+            for k, v in parse_qsl(parts.query)
+        ],
+        safe="[]:",
     )
-    return urlunsplit((parts.scheme, host, parts.path, query, ""))
+    return urlunsplit((parts.scheme, host, redactor.text(parts.path), query, ""))
 
 
 class Scrubber:
@@ -42,12 +42,19 @@ class Scrubber:
         """Return a JSON body redacted and indented, or None where it is not JSON or would not stay equal."""
         try:
             value = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
+        before = value
+        if b'"token' in body or b'"word' in body or isinstance(value, list):
+            before = json.loads(body)
+            # an array at the top holds the events of a stream
+            split.hide(
+                value if isinstance(value, list) else [value], self._redactor, stream=isinstance(value, list)
+            )
         cleaned = self.value(value)
         text = json.dumps(cleaned, ensure_ascii=False, indent=2)
         # a key given twice, or a NaN, does not survive: such a body is kept as it came
-        return text if cleaned != value or _pairs(text) == _pairs(body) else None
+        return text if cleaned != before or _pairs(text) == _pairs(body) else None
 
     def text(self, s: str) -> str:
         """Return ``s`` redacted."""
@@ -56,12 +63,16 @@ class Scrubber:
             seen = self._seen[s] = self._redactor.text(s)
         return seen
 
+    def binary(self, body: bytes) -> bytes:
+        """Return a body that is no text with the secrets in it masked, its length unchanged."""
+        return self._redactor.binary(body)
+
     def value(self, value: Any, key: str = "") -> Any:
         """Return a JSON value redacted, file paths in the place of model names reduced to their last part."""
         if isinstance(value, str):
             if key in _NAME_KEYS:
                 value = base_name(value)
-            if key.lower() in SECRET_KEYS and value and not value.startswith("["):
+            if value and key.lower() in SECRET_KEYS and not value.startswith("["):
                 return self._redactor.placeholder("SECRET", value)
             return self.text(value)
         if isinstance(value, dict):
@@ -69,6 +80,23 @@ class Scrubber:
         if isinstance(value, list):
             return [self.value(v, key if key in _NAME_KEYS else "") for v in value]
         return value
+
+    def lines(self, text: str) -> str | None:
+        """Return a body of JSON lines redacted over its reassembled texts, or None where it is no such body."""
+        lines = text.splitlines(keepends=True)
+        if len(lines) < 2:
+            return None
+        try:
+            values = [json.loads(line) if line.strip() else None for line in lines]
+        except ValueError:
+            return None
+        before = [json.dumps(v) for v in values]
+        split.hide(values, self._redactor, stream=True)
+        out = []
+        for line, value, was in zip(lines, values, before, strict=True):
+            new = json.dumps(self.value(value), ensure_ascii=False)
+            out.append(line if value is None or json.dumps(self.value(value)) == was else new + _line_end(line))
+        return "".join(out)
 
     def stream(self, body: bytes, sizes: list[int]) -> tuple[bytes, list[int]]:
         """Return a stream's body redacted over its reassembled texts, and the chunk sizes that fit the new body.
@@ -78,103 +106,82 @@ class Scrubber:
         found = events(body)
         values = [_parsed(event) for event in found]
         before = [json.dumps(v, sort_keys=True) for v in values]
-        self._hide_split(values)
+        cut_off = bool(found) and not found[-1].closed and isinstance(values[-1], _Raw)
+        inside = cut_off and split.ends_inside(values[:-1], self._redactor)
+        split.hide(values, self._redactor, stream=True)
         out: list[bytes] = []
         shifts: list[tuple[int, int, int]] = []  # old start, old end, new length
         last = 0
-        for event, value, was in zip(found, values, before, strict=True):
-            out.append(body[last : event.start])
-            cleaned = self.value(value) if value is not None else None
-            raw = body[event.start : event.end]
-            if value is None:
-                new = self.text(raw.decode("utf-8", "replace")).encode()
-            elif json.dumps(cleaned, sort_keys=True) != was:
-                new = _written(raw, cleaned)
-            else:
-                new = raw
-            shifts.append((event.start, event.end, len(new)))
+
+        def put(start: int, end: int, new: bytes) -> None:
+            shifts.append((start, end, len(new)))
             out.append(new)
+
+        for event, value, was in zip(found, values, before, strict=True):
+            put(last, event.start, self._bytes(body[last : event.start]))
+            cleaned = self.value(value)
+            raw = body[event.start : event.end]
+            if json.dumps(cleaned, sort_keys=True) == was:
+                # data that is no JSON may still be hidden in the event's other lines
+                put(event.start, event.end, self._other_lines(raw))
+            else:
+                put(event.start, event.end, self._other_lines(_written(raw, cleaned, isinstance(value, _Raw))))
             last = event.end
-        out.append(body[last:])
+        if inside:
+            out[-1] = _masked(out[-1])
+        put(last, len(body), self._bytes(body[last:]))
         return b"".join(out), _moved(sizes, shifts)
 
-    def _hide_split(self, values: list[Any]) -> None:
-        """Replace secrets that run over several deltas: the placeholder stands in the first, the rest is cut."""
-        texts: dict[str, list[Slot]] = {}  # names may hold anything that a server writes
-        for value in values:
-            for slot in _slots(value):
-                texts.setdefault(str(slot[0]), []).append(slot)
-        for slots in texts.values():
-            whole = "".join(holder[key] for _, holder, key in slots)
-            findings = self._redactor.find(whole)
-            for finding in reversed(findings):
-                secret = whole[finding.start : finding.end]
-                mark = self._redactor.placeholder(finding.kind, secret)
-                _cut(slots, finding.start, finding.end, mark)
+    def _bytes(self, raw: bytes) -> bytes:
+        text = raw.decode("utf-8", "replace")
+        new = self.text(text)
+        return raw if new == text else new.encode()
+
+    def _other_lines(self, raw: bytes) -> bytes:
+        """Return an event with what stands beside its data redacted: names, ids, comments."""
+        if raw.startswith(b"data:") and raw.count(b"\n") <= 2:
+            return raw
+        return b"".join(
+            line if line.startswith(b"data:") else self._bytes(line) for line in raw.splitlines(keepends=True)
+        )
 
 
-def _cut(slots: list[Slot], start: int, end: int, mark: str) -> None:
-    # findings are handled from the last to the first, so offsets before this one are still true
-    place = 0
-    for _, holder, key in slots:
-        piece = holder[key]
-        a, b = max(start - place, 0), min(end - place, len(piece))
-        if a < b and place < end:
-            holder[key] = piece[:a] + (mark if place + a == start else "") + piece[b:]
-        place += len(piece)
-
-
-def _slots(value: Any) -> Iterator[Slot]:
-    if not isinstance(value, dict):
-        return
-    kind = value.get("type")
-    if isinstance(value.get("delta"), str):
-        yield (kind, value.get("item_id"), value.get("output_index"), value.get("content_index")), value, "delta"
-    elif isinstance(value.get("delta"), dict):
-        yield from _pieces(("block", value.get("index")), value["delta"])
-    for choice in as_list(value.get("choices")):
-        if not isinstance(choice, dict):
-            continue
-        index = choice.get("index", 0)
-        if isinstance(choice.get("text"), str):
-            yield ("text", index), choice, "text"
-        delta = choice.get("delta")
-        if not isinstance(delta, dict):
-            continue
-        yield from _pieces(("choice", index), delta)
-        for call in as_list(delta.get("tool_calls")):
-            function = call.get("function") if isinstance(call, dict) else None
-            if isinstance(function, dict) and isinstance(function.get("arguments"), str):
-                yield ("tool", index, call.get("index")), function, "arguments"
-
-
-def _pieces(name: tuple[Any, ...], delta: dict[str, Any]) -> Iterator[Slot]:
-    for key in _DELTA_KEYS:
-        if isinstance(delta.get(key), str):
-            yield (*name, key), delta, key
+class _Raw(dict[str, Any]):
+    """An event whose data is not JSON, as a value with one text."""
 
 
 def _parsed(event: Event) -> Any:
-    if event.is_done:
-        return None
-    try:
-        return event.json()
-    except ValueError:
-        return None
+    if not event.is_done:
+        with contextlib.suppress(ValueError, RecursionError):
+            value = event.json()
+            if isinstance(value, dict | list):
+                return value
+    return _Raw(data=event.data)
 
 
-def _written(raw: bytes, value: Any) -> bytes:
+def _written(raw: bytes, value: Any, plain: bool) -> bytes:
     """Return an event's bytes with its data replaced, other lines and line ends kept."""
-    data = b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    text = value["data"] if plain else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     lines: list[bytes] = []
     written = False
     for line in raw.splitlines(keepends=True):
         if not line.startswith(b"data:"):
             lines.append(line)
         elif not written:
-            lines.append(data + line[len(line.rstrip(b"\r\n")) :])
+            end = _line_end(line.decode("utf-8", "replace"))
+            lines.append("".join(f"data: {part}{end}" for part in text.split("\n")).encode("utf-8", "replace"))
             written = True
     return b"".join(lines)
+
+
+def _line_end(line: str) -> str:
+    return line[len(line.rstrip("\r\n")) :]
+
+
+def _masked(rest: bytes) -> bytes:
+    """Return a last event that was cut off with the string in which it ends hidden: a secret may go on in it."""
+    head, quote, tail = rest.rpartition(b'"')
+    return head + quote + b"x" * len(tail) if quote else b"x" * len(rest)
 
 
 def _moved(sizes: list[int], shifts: list[tuple[int, int, int]]) -> list[int]:
