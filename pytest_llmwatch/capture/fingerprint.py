@@ -41,8 +41,9 @@ def canonical(method: str, url: str, body: bytes, content_type: str, redactor: R
     The body is redacted first, so that the hash of the form tells nothing that the cassette hides.
     """
     parts = urlsplit(url)
-    query = sorted((k, v) for k, v in parse_qsl(parts.query) if k.lower() not in SECRET_QUERY)
-    form: dict[str, Any] = {"method": method.upper(), "path": parts.path}
+    text = redactor.text
+    query = sorted((text(k), text(v)) for k, v in parse_qsl(parts.query) if k.lower() not in SECRET_QUERY)
+    form: dict[str, Any] = {"method": method.upper(), "path": text(parts.path)}
     if query:
         form["query"] = [list(pair) for pair in query]
     form["body"] = _body(body, content_type, redactor)
@@ -129,11 +130,11 @@ def _body(body: bytes, content_type: str, redactor: Redactor) -> Any:
     if not body:
         return None
     if content_type.startswith("multipart/"):
-        return _multipart(body, content_type)
+        return _multipart(body, content_type, redactor)
     try:
         value = json.loads(body)
     except ValueError:
-        return {"sha256": hashlib.sha256(body).hexdigest()}
+        return {"sha256": _digest(body, redactor)}
     if isinstance(value, dict):
         value = {k: v for k, v in value.items() if k not in IGNORED}
         # null means the same as absent to these APIs
@@ -143,7 +144,16 @@ def _body(body: bytes, content_type: str, redactor: Redactor) -> Any:
     return redactor.value(_Renumber().value(value))
 
 
-def _multipart(body: bytes, content_type: str) -> list[Any]:
+def _digest(body: bytes, redactor: Redactor) -> str:
+    # the hash of a short text can be undone by trying: what is hidden elsewhere must not go into it
+    try:
+        body = redactor.text(body.decode("utf-8")).encode()
+    except UnicodeError:
+        body = redactor.binary(body)
+    return hashlib.sha256(body).hexdigest()
+
+
+def _multipart(body: bytes, content_type: str, redactor: Redactor) -> list[Any]:
     # the boundary is random, the parts are not
     head = f"Content-Type: {content_type}\r\n\r\n".encode()
     message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
@@ -155,10 +165,10 @@ def _multipart(body: bytes, content_type: str) -> list[Any]:
             {
                 "name": part.get_param("name", header="content-disposition"),
                 "filename": part.get_filename(),
-                "sha256": hashlib.sha256(raw).hexdigest(),
+                "sha256": _digest(raw, redactor),
             }
         )
-    return parts
+    return list(redactor.value(parts))
 
 
 _ID = re.compile(

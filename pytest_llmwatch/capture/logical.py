@@ -90,6 +90,10 @@ class LogicalCall:
         self._done(self)
 
 
+_OURS = frozenset({"id", "trace_id", "span_id", "parent_id", "time", "server_address", "capture_mode"})
+"""Fields of a call that we made, or that name a server: nothing in them can be a secret."""
+
+
 class CallBuilder:
     """Make the immutable record of a finished logical call: redacted and priced.
 
@@ -119,7 +123,7 @@ class CallBuilder:
         output = None if answer.output is None else text(answer.output)
         response_model = base_name(answer.model) if answer.model else None
         model = base_name(asked.model) if asked.model else None
-        return Call(
+        record = Call(
             id=watch.call_id(call.index),
             nodeid=watch.nodeid,
             set=case.set if case else None,
@@ -166,6 +170,8 @@ class CallBuilder:
             markers=watch.markers,
             **self._labels(call.labels),
         )
+        # a server writes what it likes into names and ids too
+        return self._redactor.record(record, leave=_OURS)
 
     def _labels(self, labels: Mapping[str, str]) -> dict[str, Any]:
         out: dict[str, Any] = {k: str(v) for k, v in labels.items() if k in LABELS and v is not None}

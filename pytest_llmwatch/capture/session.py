@@ -16,6 +16,7 @@ from pytest_llmwatch.capture import keep, sdk, transport
 from pytest_llmwatch.capture.cassette import CassetteHandle, Shelf, merge_parts
 from pytest_llmwatch.capture.exchange import Exchange, Sent
 from pytest_llmwatch.capture.limits import Circuit, RateLimiter
+from pytest_llmwatch.capture.log_filter import LogFilter
 from pytest_llmwatch.capture.logical import CallBuilder, LogicalCall
 from pytest_llmwatch.capture.missing import missing_recording
 from pytest_llmwatch.capture.options import CaptureOptions, Problem
@@ -80,6 +81,7 @@ class CaptureSession:
         )
         self._installed: list[transport.Installation] = []
         self._sdk: sdk.SdkWrapper | None = None
+        self._logs = LogFilter(redactor)
         self._closers: list[Callable[[], None]] = []
         self._open: dict[int, tuple[Watch, Exchange]] = {}
         self._modules: dict[int, ModuleType] = {}
@@ -93,6 +95,8 @@ class CaptureSession:
         if self._installed:
             return
         self._installed = transport.install(self)
+        self._logs = LogFilter(self._redactor)
+        self._logs.install()
         self._sdk = sdk.SdkWrapper(self._open_call, self._call)
         for problem in self._sdk.install():
             self._report(problem)
@@ -102,6 +106,7 @@ class CaptureSession:
         for installation in reversed(self._installed):
             installation.remove()
         self._installed = []
+        self._logs.remove()
         if self._sdk is not None:
             self._sdk.remove()
             self._sdk = None
@@ -192,6 +197,7 @@ class CaptureSession:
         elif call.fatal is not None:
             raise call.fatal
         watch, handle = call.watch, call.watch.cassette
+        keep.learn(sent, self._redactor)
         form = fp.canonical(sent.method, sent.url, sent.body, sent.content_type, self._redactor)
         exchange = Exchange(call, sent, form, self._over)
         exchange.cassette = handle
