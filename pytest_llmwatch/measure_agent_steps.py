@@ -229,7 +229,7 @@ def _agent_task(group: Sequence[Task], spans: Sequence[Span]) -> AgentTask:
         calls=calls,
         llm=tuple(c for c in steps if c.operation not in ("tool", "retrieval", "agent")),
         tools=_tools(calls, _executions(steps, spans, last)),
-        retrievals=_retrievals(steps, spans, last),
+        retrievals=retrievals_of(steps, spans, last),
         steps=tuple(steps),
         spans=tuple(spans),
         results=tuple(t.result for t in group if t.result is not None),
@@ -374,7 +374,7 @@ def _offered(call: Call) -> frozenset[str] | None:
     return frozenset(n for n in names if isinstance(n, str))
 
 
-def _retrievals(steps: Sequence[Call], spans: Sequence[Span], last: str | None) -> tuple[RetrievalStep, ...]:
+def retrievals_of(steps: Sequence[Call], spans: Sequence[Span], last: str | None) -> tuple[RetrievalStep, ...]:
     """Return each retrieval once, also where a span and the call after it both carry it."""
     own = [RetrievalStep(s.retrieval, last) for s in spans if s.retrieval is not None]
     left = Counter(_same(s.retrieval) for s in own)

@@ -130,6 +130,18 @@ class Case:
     line: int | None = None
     """1-based line in cases.jsonl (or set.yaml), for messages."""
 
+    def expected_tools(self) -> tuple[str, ...] | None:
+        """Return the names of the tools that ``expected_tool_calls`` names, None where it is not given."""
+        if self.expected_tool_calls is None:
+            return None
+        names: list[str] = []
+        for item in self.expected_tool_calls:
+            inner = item.get("function", item) if isinstance(item, Mapping) else item
+            name = (inner.get("name") or inner.get("tool")) if isinstance(inner, Mapping) else inner
+            if isinstance(name, str):
+                names.append(name)
+        return tuple(dict.fromkeys(names))
+
     def input_text(self) -> str | None:
         """Return the user's question as text: the string, the last user message, or ``input``/``question``."""
         if isinstance(self.input, str):

@@ -229,6 +229,8 @@ class Reader:
         repeat = data["sample"] if "sample" in data else self._next_sample(case)
         call = dataclasses.replace(call, id=identity, repeat=repeat, metrics=metrics)
         passed = data.get("passed")
+        expected = data.get("expected_tool_calls")
+        golden = Case("", expected_tool_calls=tuple(expected) if isinstance(expected, list) else None)
         result = CaseResult(
             nodeid=identity,
             set=call.set,
@@ -243,6 +245,8 @@ class Reader:
             reference=call.reference,
             tags=call.tags,
             cluster=data.get("cluster"),
+            expected_tools=golden.expected_tools(),
+            expected_documents=texts(extra.get("expected_documents")) or None,
         )
         return Record(line, identity, call, result, passed, data, extra)
 

@@ -192,7 +192,7 @@ def foreign_call(data: Mapping[str, Any]) -> Call:
         ),
         cost=Cost(usd=data.get("cost_usd"), source=source),
         tool_calls=_named("tool_calls", fields.tool_calls, data) or (),
-        retrieval=None if retrieved is None else Retrieval(ids=retrieved, documents=retrieved),
+        retrieval=None if retrieved is None else _retrieval(data, retrieved),
         status=cast(Any, status),
         error=error,
         attempts=_attempts(data, status),
@@ -201,6 +201,12 @@ def foreign_call(data: Mapping[str, Any]) -> Call:
         capture_mode="recorded",
         **{name: data[name] for name in _AS_THEY_ARE if name in data},
     )  # fmt: skip
+
+
+def _retrieval(data: Mapping[str, Any], documents: tuple[str, ...]) -> Retrieval:
+    query = fields.as_text(data.get("input")) if data.get("operation") == "retrieval" else None
+    # a plain list may hold ids or texts
+    return Retrieval(query, fields.ids(data["retrieved"]) or documents, documents)
 
 
 def _named(name: str, convert: Callable[[Any], Any], data: Mapping[str, Any]) -> Any:

@@ -224,6 +224,15 @@ def documents(value: Any) -> tuple[str, ...]:
     return tuple(out)
 
 
+def ids(value: Any) -> tuple[str, ...]:
+    """Return the ids of retrieved documents, empty unless each is an object with an ``id``."""
+    if not isinstance(value, list):
+        return ()
+    found = [item.get("id") for item in value if isinstance(item, Mapping)]
+    named = [str(i) for i in found if isinstance(i, str | int) and not isinstance(i, bool)]
+    return tuple(named) if len(named) == len(value) else ()
+
+
 def _document(item: Mapping[str, Any]) -> str:
     keys = ("text", "content", "page_content", "document", "id")
     found = next((item[key] for key in keys if key in item), item)

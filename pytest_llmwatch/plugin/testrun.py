@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError, SpendLimitReached
-from pytest_llmwatch.model import Call, Case, CaseResult, Output, Problem, Score
+from pytest_llmwatch.model import Call, Case, CaseResult, Output, Problem, Retrieval, Score
 from pytest_llmwatch.plugin.golden_run import GoldenCase, as_output, explain
 from pytest_llmwatch.plugin.session import LlmSession, problem_of
 from pytest_llmwatch.plugin.wire import Parcel
@@ -75,14 +75,20 @@ class TestRun:
             self.golden_case.score(
                 Output(
                     last.output or "",
-                    tool_calls=last.tool_calls,
+                    tool_calls=tuple(t for c in calls for t in c.tool_calls),
                     finish_reason=last.finish_reason,
+                    retrieved=tuple(d for r in self._retrievals(calls) for d in r.documents),
                     call_id=last.id,
                 )
             )
 
     def calls(self) -> list[Call]:
-        """Return the test's calls so far, with set and case filled in, in the order they started."""
+        """Return the test's calls so far, in the order they started.
+
+        Set and case are filled in, and what only later calls tell: fallbacks, the results of tool calls.
+        """
+        from pytest_llmwatch.measure_agent_steps import with_fallbacks, with_results
+
         case = self.golden_case
         out = []
         for call in self.watch.calls:
@@ -96,7 +102,12 @@ class TestRun:
                     tags=call.tags or case.case.tags,
                 )
             out.append(call)
-        return out
+        return list(with_results(with_fallbacks(out)))
+
+    def _retrievals(self, calls: Sequence[Call]) -> list[Retrieval]:
+        from pytest_llmwatch.measure_agent_steps import retrievals_of
+
+        return [s.retrieval for s in retrievals_of(calls, getattr(self.watch, "spans", ()), None)]
 
     def note(self, report: pytest.TestReport, error: BaseException | None) -> None:
         """Take in what a phase's report says; our own errors become one line instead of a traceback."""
@@ -161,10 +172,18 @@ class TestRun:
         )
         return list(dict.fromkeys(found))
 
+    def _retrieval_scores(self, golden: Sequence[str], calls: Sequence[Call]) -> list[Score]:
+        if not golden:
+            return []
+        from pytest_llmwatch.measure_retrieval import scores
+
+        return [s for s in scores(golden, self._retrievals(calls)) if s.name not in self.scores]
+
     def _result(self, calls: list[Call]) -> CaseResult:
         golden_case, case = self.golden_case, self.case
         output = self.output.text if self.output else next((c.output for c in reversed(calls) if c.output), None)
         redact = self.session.setup.redactor.text
+        golden = case.expected_documents if case else None
         return CaseResult(
             nodeid=self.item.nodeid,
             set=golden_case.set.name if golden_case else None,
@@ -173,7 +192,7 @@ class TestRun:
             attempt=self.watch.attempt,
             outcome=self._outcome,  # type: ignore[arg-type]
             reason=redact(self._reason) if self._reason else None,
-            scores=tuple(self.scores.values()),
+            scores=(*self.scores.values(), *self._retrieval_scores(golden or (), calls)),
             call_ids=tuple(c.id for c in calls),
             input=case.input_text() if case else (calls[-1].input if calls else None),
             output=redact(output) if output else output,
@@ -182,6 +201,8 @@ class TestRun:
             tags=case.tags if case else (),
             weight=case.weight if case else 1.0,
             cluster=case.cluster if case else None,
+            expected_tools=case.expected_tools() if case else None,
+            expected_documents=golden,
             duration=round(self._duration, 4),
             problem=self._problem,
         )
