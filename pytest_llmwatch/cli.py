@@ -9,16 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch import __version__
+from pytest_llmwatch import __version__, cli_compare
+from pytest_llmwatch.cli_load import STORE, load
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError
 
 if TYPE_CHECKING:
-    from pytest_llmwatch.model import Report, Run
-    from pytest_llmwatch.pipeline import Setup
+    from pytest_llmwatch.model import Report
 
 OK, FAILED, USAGE, UNABLE = 0, 1, 4, 7
 DEFAULT_REPORT = "llmwatch-report"
-STORE = ".llmwatch"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,6 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--budget", metavar="FILE", help="judge by this budget (default: none)")
     report.add_argument("-o", "--output", type=Path, default=Path(DEFAULT_REPORT), metavar="DIR")
     report.set_defaults(run=cmd_report)
+
+    cli_compare.add(commands)
 
     budget = commands.add_parser("budget", help="check, suggest, or print the schema of a budget")
     _budget_commands(budget)
@@ -136,25 +137,6 @@ def cmd_report(args: argparse.Namespace) -> int:
         report = pipeline.stored_report(run, Path(args.runs[0]), Path(STORE))
     _show(report, args.output, notes=notes)
     return OK
-
-
-def load(ref: str, renames: Sequence[str], setup: Setup | None = None) -> tuple[Run, tuple[str, ...]]:
-    """Return the run that ``ref`` names (a RUN or a RECORDS file), and notes for the user.
-
-    Raises:
-        LlmwatchError: It cannot be read.
-    """
-    from pytest_llmwatch import pipeline
-
-    mapping = {}
-    for pair in renames:
-        old, sep, new = pair.partition("=")
-        if not sep or not old or not new:
-            from pytest_llmwatch.errors import UsageError
-
-            raise UsageError(f"--map must read OLD=NEW (got {pair!r})", slug="map-option")
-        mapping[old] = new
-    return pipeline.load_any(ref, Path(STORE), rename=mapping, setup=setup)
 
 
 def _show(report: Report, folder: Path | None, *, as_json: bool = False, notes: Sequence[str] = ()) -> None:

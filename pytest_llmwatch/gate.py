@@ -14,7 +14,7 @@ from datetime import date
 from pytest_llmwatch import gate_drift
 from pytest_llmwatch import gate_judge as judging
 from pytest_llmwatch.budget_types import Budget, Family, Limit
-from pytest_llmwatch.gate_alpha import split_alpha
+from pytest_llmwatch.compare_alpha import split_alpha
 from pytest_llmwatch.gate_conclude import Conclusion, conclude
 from pytest_llmwatch.gate_flake import flake_rates
 from pytest_llmwatch.measure import figure as figure_of

@@ -390,6 +390,18 @@ def load_any(
     Raises:
         RecordsError: It does not exist or cannot be read.
     """
+    run, notes, _ = load_judged(ref, store, rename=rename)
+    return _priced(run, setup), notes
+
+
+def load_judged(
+    ref: str, store: Path, *, rename: Mapping[str, str] | None = None
+) -> tuple[Run, tuple[str, ...], frozenset[str]]:
+    """Return the run that ``ref`` names, notes on it, and the records of which nobody said whether they passed.
+
+    Raises:
+        RecordsError: It does not exist or cannot be read.
+    """
     from pytest_llmwatch.store import files
 
     path = Path(ref)
@@ -398,8 +410,9 @@ def load_any(
 
         records = read_records(path, rename=rename, display=ref)
         run = to_run(records, run_id=path.name.split(".")[0], hash_user=_hash_user)
-        return _priced(run, setup), records.notes
-    return _priced(files.load_run(files.resolve(ref, store), display=ref), setup), ()
+        silent = frozenset(r.result.nodeid for r in records if r.result is not None and r.passed is None)
+        return run, records.notes, silent
+    return files.load_run(files.resolve(ref, store), display=ref), (), frozenset()
 
 
 def _priced(run: Run, setup: Setup | None) -> Run:

@@ -28,6 +28,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("capture", "scorers", "store"),
     ("measure*",),
     ("budget_suggest",),
+    ("compare*",),
     ("gate*",),
     ("incidents*",),
     ("report", "export", "alerts"),

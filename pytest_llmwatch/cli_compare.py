@@ -1,0 +1,98 @@
+"""``llmwatch compare``: is the candidate worse than the baseline?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_llmwatch.cli_load import STORE, rename_map
+from pytest_llmwatch.errors import UsageError
+
+if TYPE_CHECKING:
+    from pytest_llmwatch.compare import Outcome
+    from pytest_llmwatch.model import Verdict
+
+_MARKS = {"fail": "✗", "warn": "!", "pass": "✓", "inconclusive": "?"}
+_KEYS = (
+    "metric", "verdict", "baseline", "candidate", "delta", "ci", "p", "p_adjusted", "n_cases", "paired", "because",
+)  # fmt: skip
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("compare", help="compare two runs, or two files of RECORDS, case by case")
+    parser.add_argument("base", metavar="BASE", help="RUN or RECORDS to compare with")
+    parser.add_argument("candidate", metavar="CANDIDATE", help="RUN or RECORDS that may be worse")
+    parser.add_argument("--metric", action="append", default=[], metavar="NAME", help="only this (repeatable)")
+    parser.add_argument(
+        "--alpha", type=float, default=0.01, metavar="A", help="false alarms allowed (default 0.01)"
+    )
+    parser.add_argument("--map", action="append", default=[], metavar="OLD=NEW", help="rename a key of RECORDS")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=cmd_compare)
+
+
+def cmd_compare(args: argparse.Namespace) -> int:
+    """Compare and print; 1 if any metric got worse, else 0."""
+    from pytest_llmwatch import pipeline_compare
+
+    if not 0 < args.alpha <= 0.5:
+        raise UsageError(f"--alpha must be in (0, 0.5] (got {args.alpha:g})", slug="compare-alpha")
+    outcome, notes = pipeline_compare.compare(
+        args.base,
+        args.candidate,
+        Path(STORE),
+        metrics=tuple(args.metric),
+        alpha=args.alpha,
+        rename=rename_map(args.map),
+    )
+    if args.json:
+        print(json.dumps(as_json(outcome), indent=2, ensure_ascii=False))
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+    else:
+        print(as_text(outcome, notes))
+    return 1 if outcome.verdict == "fail" else 0
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """Return the comparison as the documented JSON; unknown is null."""
+    return {
+        "verdict": outcome.verdict,
+        "alpha_by_family": dict(outcome.alpha_by_family),
+        "missing": list(outcome.missing),
+        "notes": list(outcome.notes),
+        "verdicts": [_verdict(v) for v in outcome.verdicts],
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    out = {key: getattr(verdict, key) for key in _KEYS}
+    out["ci"] = list(verdict.ci) if verdict.ci is not None else None
+    return out
+
+
+def as_text(outcome: Outcome, notes: tuple[str, ...]) -> str:
+    """Return the comparison for people: a line per metric, worst first, then what to know."""
+    order = ("fail", "warn", "inconclusive", "pass")
+    ranked = sorted(outcome.verdicts, key=lambda v: order.index(v.verdict))
+    marks = _MARKS if _can_print("✗✓") else {"fail": "x", "warn": "!", "pass": "ok", "inconclusive": "?"}
+    lines = [f"{outcome.verdict.upper()}"]
+    lines += [f"  {marks[v.verdict]:<2} {v.verdict:<12} {v.because}" for v in ranked]
+    if outcome.missing:
+        shown = ", ".join(outcome.missing[:5])
+        more = f" and {len(outcome.missing) - 5} more" if len(outcome.missing) > 5 else ""
+        lines.append(f"  not in the candidate: {shown}{more}")
+    lines += [f"note: {note}" for note in (*outcome.notes, *notes)]
+    return "\n".join(lines)
+
+
+def _can_print(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
