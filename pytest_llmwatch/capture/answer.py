@@ -45,10 +45,22 @@ def read_response(status_code: int, content_type: str, body: bytes, tools: Mappi
     """
     if status_code >= 400:
         return _http_error(status_code, body)
+    if _is_media(content_type) and body:
+        return Answer()  # audio, an image, a file: whole, and no text
+    if content_type.startswith(_PLAIN) and body:
+        return Answer(output=body.decode("utf-8", errors="replace"))
     answer = _stream(body) if is_stream(content_type, body) else _whole(body)
     if not answer.tool_calls:
         return answer
     return replace(answer, tool_calls=tuple(_checked(call, tools) for call in answer.tool_calls))
+
+
+_PLAIN = ("text/plain", "text/vtt", "application/x-subrip")
+"""What a transcription may be, beside JSON. A page of HTML is not among them: a proxy's, never a model's."""
+
+
+def _is_media(content_type: str) -> bool:
+    return content_type.startswith(("audio/", "image/", "video/", "application/octet-stream", "application/pdf"))
 
 
 def is_stream(content_type: str, body: bytes) -> bool:

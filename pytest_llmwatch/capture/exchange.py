@@ -6,6 +6,7 @@ what is said about the call is always read from the recorded form, so both say t
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -72,7 +73,7 @@ class Exchange:
         self.call = call
         self.sent = sent
         self.form = form
-        self.asked: Asked = read_request(sent.body)
+        self.asked: Asked = read_request(_body(sent, form))
         self.queue_wait: float | None = None
         """Seconds that it waited for the rate limiter and for a connection to be its own; None = not measured."""
         self.connect: float | None = None
@@ -278,6 +279,14 @@ class Exchange:
         """Host and port that the request went to; on replay, those of the recording."""
         parts = urlsplit(self.sent.url if self.replayed is None else self.replayed.request.uri)
         return parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
+def _body(sent: Sent, form: dict[str, Any]) -> bytes:
+    """Return what a request says as JSON; the fields of a form too, which is how a model hears of audio."""
+    if not sent.content_type.startswith("multipart/"):
+        return sent.body
+    parts = form.get("body") or ()
+    return json.dumps({str(part["name"]): part["value"] for part in parts if "value" in part}).encode()
 
 
 class _Waiting:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import re
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pytest_llmwatch.capture import fingerprint as fp
+from pytest_llmwatch.capture import json_style
 from pytest_llmwatch.capture.answer import is_stream
 from pytest_llmwatch.capture.cassette_file import Interaction
 from pytest_llmwatch.capture.exchange import Exchange, Sent, Times
@@ -61,12 +63,14 @@ def keep(exchange: Exchange, redactor: Redactor, body: bytes, times: Times) -> I
     sent = exchange.sent
     content_type = next((v for k, v in exchange.headers if k.lower() == "content-type"), "")
     sizes = [size for _, size in times.chunks]
+    style = None
     if is_stream(content_type, body):
         kept, sizes = scrubber.stream(body, sizes)
     else:
         kept = _whole(body, scrubber)
-        if kept != body:
-            sizes = [len(kept)]
+        style = json_style.style_of(body)
+        if json_style.written(kept, style) != body:
+            sizes = [len(json_style.written(kept, style))]
             times = Times(times.headers, times.first_byte, times.total, ((times.chunks or ((0.0, 0),))[-1],))
     times = Times(
         times.headers,
@@ -80,13 +84,23 @@ def keep(exchange: Exchange, redactor: Redactor, body: bytes, times: Times) -> I
     return Interaction.make(
         method=sent.method,
         url=clean_url(sent.url, redactor),
-        request_body=_whole(sent.body, scrubber) if not sent.content_type.startswith("multipart/") else b"",
-        request_headers={k: scrubber.text(v) for k, v in sent.headers.items() if k in _REQUEST_HEADERS},
+        **_request(exchange, scrubber),
         status=status,
         headers=_slim(exchange.headers, scrubber),
         body=kept,
-        timing=_timing(exchange, times, scrubber),
+        timing={**_timing(exchange, times, scrubber), "json": style},
     )
+
+
+def _request(exchange: Exchange, scrubber: Scrubber) -> dict[str, Any]:
+    """Return body and headers of a request as they are kept: of a form, its parts without the boundary."""
+    sent = exchange.sent
+    headers = {k: scrubber.text(v) for k, v in sent.headers.items() if k in _REQUEST_HEADERS}
+    if not sent.content_type.startswith("multipart/"):
+        return {"request_body": _whole(sent.body, scrubber), "request_headers": headers}
+    headers["content-type"] = sent.content_type.partition(";")[0]
+    body = json.dumps(exchange.form["body"], ensure_ascii=False, indent=2)
+    return {"request_body": body, "request_headers": headers}
 
 
 def _whole(body: bytes, scrubber: Scrubber) -> bytes:
@@ -193,7 +207,7 @@ def restore(exchange: Exchange, recorded: Interaction) -> tuple[bytes, Times]:
     exchange.offset = timing.get("offset") or 0.0
     exchange.queue_wait, exchange.connect = timing.get("queue_wait"), timing.get("connect")
     chunks = tuple((float(at), int(size)) for at, size in timing.get("chunks") or ())
-    body = recorded.body
+    body = json_style.written(recorded.body, timing.get("json"))
     if sum(size for _, size in chunks) != len(body):
         # edited by hand: the last chunk's time still tells when the body was there
         chunks = ((chunks[-1][0], len(body)),) if chunks else ()

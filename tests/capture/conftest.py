@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import email.parser
+import http.server
+import json
 import socket
+import struct
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,3 +209,153 @@ def local_model(model_file: Path) -> Iterator[str]:
     server = xllamacpp.Server(params)
     yield server.listening_address + "/v1"  # a generator keeps the server alive
     del server
+
+
+# a server for what llmock lacks: binary bodies, multipart, Azure's paths, structured output, slow and held answers
+
+SPEECH = bytes(range(256)) * 40
+"""An answer that is no text."""
+USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+
+
+class Api:
+    """Answers of a small OpenAI-like server, by the last parts of the path. ``seen`` holds each request."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+        self.base_url = ""
+        self.delay = 0.0
+        """Seconds that each answer takes on the server."""
+
+    def answer(self, method: str, path: str, query: str, body: bytes, kind: str) -> tuple[str, Any]:
+        """Return content type and body; a list is sent as a stream of events."""
+        self.seen.append((method, path + (f"?{query}" if query else "")))
+        time.sleep(self.delay)
+        if "/files" in path:
+            return self._files(method, path, body, kind)
+        parts = self.parts(body, kind)
+        data = json.loads(body) if body and not kind.startswith("multipart/") else {}
+        last = path.rpartition("/")[2]
+        if hasattr(self, f"_{last}"):
+            found: tuple[str, Any] = getattr(self, f"_{last}")(data, parts)
+            return found
+        return "application/json", {"object": "list", "data": [], "path": path}
+
+    @staticmethod
+    def parts(body: bytes, kind: str) -> dict[str, tuple[str | None, bytes]]:
+        """Return a multipart body's parts by name: filename and content."""
+        if not kind.startswith("multipart/"):
+            return {}
+        message = email.parser.BytesParser().parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
+        return {
+            str(part.get_param("name", header="content-disposition")): (
+                part.get_filename(),
+                bytes(part.get_payload(decode=True) or b""),
+            )
+            for part in message.get_payload()
+        }
+
+    def _files(self, method: str, path: str, body: bytes, kind: str) -> tuple[str, Any]:
+        if path.endswith("/content"):
+            return "application/octet-stream", SPEECH
+        if method == "DELETE":
+            return "application/json", {"id": path.rpartition("/")[2], "object": "file", "deleted": True}
+        name, content = self.parts(body, kind).get("file", ("notes.jsonl", b""))
+        file = {"id": "file-abc123", "object": "file", "bytes": len(content), "created_at": 1, "filename": name}
+        file |= {"purpose": "batch", "status": "processed"}
+        listed = method == "GET" and path.endswith("/files")
+        return "application/json", {"object": "list", "data": [file], "has_more": False} if listed else file
+
+    def _speech(self, data: Any, parts: Any) -> tuple[str, Any]:
+        return "audio/mpeg", SPEECH
+
+    def _transcriptions(self, data: Any, parts: Any) -> tuple[str, Any]:
+        name, content = parts["file"]
+        if parts.get("response_format", (None, b""))[1] == b"text":
+            return "text/plain; charset=utf-8", f"heard {len(content)} bytes".encode()
+        return "application/json", {"text": f"heard {name}: {len(content)} bytes, first {content[:4].hex()}"}
+
+    def _generations(self, data: Any, parts: Any) -> tuple[str, Any]:
+        return "application/json", {"created": 1, "data": [{"b64_json": base64.b64encode(SPEECH).decode()}]}
+
+    def _moderations(self, data: Any, parts: Any) -> tuple[str, Any]:
+        result = {"flagged": False, "categories": {}, "category_scores": {}, "category_applied_input_types": {}}
+        return "application/json", {"id": "modr-1", "model": "omni-moderation", "results": [result]}
+
+    def _embeddings(self, data: Any, parts: Any) -> tuple[str, Any]:
+        numbers = [i / 64 for i in range(256)]
+        vector: Any = numbers
+        if data.get("encoding_format") == "base64":
+            vector = base64.b64encode(struct.pack("<256f", *numbers)).decode()
+        texts = data["input"] if isinstance(data["input"], list) else [data["input"]]
+        items = [{"object": "embedding", "index": i, "embedding": vector} for i in range(len(texts))]
+        return "application/json", {
+            "object": "list",
+            "data": items,
+            "model": data["model"],
+            "usage": {"prompt_tokens": 7, "total_tokens": 7},
+        }
+
+    def _completions(self, data: Any, parts: Any) -> tuple[str, Any]:
+        text = json.dumps({"city": "Paris", "people": 2_100_000}) if data.get("response_format") else "Paris."
+        base = {"id": "chatcmpl-1", "created": 1, "model": data.get("model", "gpt-4o-mini")}
+        if data.get("stream"):
+            base["object"] = "chat.completion.chunk"
+            deltas = [{"role": "assistant", "content": text[:3]}, {"content": text[3:]}, {}]
+            ends = [None, None, "stop"]
+            chunks = [
+                {**base, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]}
+                for delta, end in zip(deltas, ends, strict=True)
+            ]
+            return "text/event-stream", [*chunks, {**base, "choices": [], "usage": USAGE}]
+        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
+        choice["message"] = {"role": "assistant", "content": text}
+        if data.get("logprobs"):
+            token = {"token": "Paris", "logprob": -0.125, "bytes": [80], "top_logprobs": []}
+            choice["logprobs"] = {"content": [token], "refusal": None}
+        return "application/json", {**base, "object": "chat.completion", "choices": [choice], "usage": USAGE}
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """A small server of our own; ``api.base_url`` ends in ``/v1``."""
+    api = Api()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            if "chunked" in self.headers.get("transfer-encoding", ""):
+                while size := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+            path, _, query = self.path.partition("?")
+            kind, value = api.answer(self.command, path, query, body, self.headers.get("content-type") or "")
+            if isinstance(value, list):
+                value = "".join(f"data: {json.dumps(item)}\n\n" for item in value).encode() + b"data: [DONE]\n\n"
+            elif not isinstance(value, bytes):
+                value = json.dumps(value).encode()
+            self.send_response(200)
+            self.send_header("content-type", kind)
+            self.send_header("content-length", str(len(value)))
+            self.send_header("x-request-id", f"req-{len(api.seen)}")
+            self.end_headers()
+            self.wfile.write(value)
+
+        do_GET = do_DELETE = do_POST
+
+        def log_message(self, *args: Any) -> None: ...
+
+    class Server(http.server.ThreadingHTTPServer):
+        request_queue_size = 512  # hundreds of clients connect at once
+
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    api.base_url = f"http://127.0.0.1:{server.server_port}/v1"
+    yield api
+    server.shutdown()
+    server.server_close()
+    thread.join()
