@@ -1,7 +1,8 @@
 """Figures of ``[agent]``: steps, tool calls and what became of them, fallbacks, caches, success.
 
-Shares are over tool calls, calls or tasks, as each says, in means over cases of case means; first attempts
-only. Every figure is "not measured" where the run holds nothing to measure it by.
+Shares are events over tool calls, results or calls, all of them alike; figures of tasks are means over cases of
+means over repeats. First attempts only. Every figure is "not measured" where the run holds nothing to measure
+it by.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pytest_llmwatch.budget_types import Limit
 from pytest_llmwatch.measure_agent_results import answered, lost
 from pytest_llmwatch.measure_agent_steps import AgentTask, ToolStep, agent_tasks
 from pytest_llmwatch.measure_calls import succeeded
-from pytest_llmwatch.measure_figure import Figure, Observation, mean_figure, not_measured, worst_ids
+from pytest_llmwatch.measure_figure import Figure, Observation, mean_figure, not_measured, share_figure, worst_ids
 from pytest_llmwatch.measure_slice import Slice, quantile
 from pytest_llmwatch.model import Call
 
@@ -142,7 +143,7 @@ def _tool_retry_rate(tasks: Tasks) -> Figure:
         return not_measured("no tool was called")
     if not known:
         return not_measured("no tool call tells whether it failed")
-    return mean_figure(rows, floor=False, noun="tool call")
+    return share_figure(rows, noun="tool call")
 
 
 def _over_tools(tasks: Tasks, value: Callable[[AgentTask, ToolStep], bool | None], nothing: str) -> Figure:
@@ -157,7 +158,7 @@ def _over_tools(tasks: Tasks, value: Callable[[AgentTask, ToolStep], bool | None
     if not rows:
         return not_measured(nothing if left_out else "no tool was called")
     why = f"{left_out:,} more not known" if left_out else ""
-    return mean_figure(rows, floor=False, noun="tool call", why=why)
+    return share_figure(rows, noun="tool call", why=why)
 
 
 def _lost_tool_results(tasks: Tasks) -> Figure:
@@ -172,7 +173,7 @@ def _mismatched_tool_results(tasks: Tasks) -> Figure:
 
 def _told(rows: Sequence[Observation], noun: str) -> Figure:
     if rows:
-        return mean_figure(rows, floor=False, noun=noun)
+        return share_figure(rows, noun=noun)
     return not_measured("no request that goes on after a tool call was captured")
 
 
@@ -189,14 +190,14 @@ def _call_retry_rate(tasks: Tasks) -> Figure:
 
 def _over_calls(tasks: Tasks, value: Callable[[Call], bool | None], nothing: str) -> Figure:
     rows = [observe(t, float(v), c.id) for t in tasks for c in t.llm if (v := value(c)) is not None]
-    return mean_figure(rows, floor=False, noun="call") if rows else not_measured(nothing)
+    return share_figure(rows) if rows else not_measured(nothing)
 
 
 def _cache_hit_rate(tasks: Tasks) -> Figure:
     rows = [observe(t, float(hit), call_id) for t in tasks for hit, call_id in _cache_answers(t)]
     if not rows:
         return not_measured("no call reports cached tokens, and no tag or span says cache hit or miss")
-    return mean_figure(rows, floor=True, noun="call")
+    return share_figure(rows, floor=True)
 
 
 def _cache_answers(task: AgentTask) -> Iterator[tuple[bool, str | None]]:
@@ -242,7 +243,9 @@ def _tool_time(steps: Sequence[ToolStep]) -> float:
 
 def _step_time(tasks: Tasks) -> Figure:
     rows = [observe(t, length, call_id) for t in tasks for length, call_id in step_times(t)]
-    return mean_figure(rows, floor=False, noun="step") if rows else not_measured("no model call carries a latency")
+    if not rows:
+        return not_measured("no model call carries a latency")
+    return share_figure(rows, noun="step", events=False)
 
 
 def _step_time_p95(tasks: Tasks) -> Figure:

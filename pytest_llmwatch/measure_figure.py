@@ -118,6 +118,37 @@ def mean_figure(
     )
 
 
+def share_figure(
+    observations: Sequence[Observation],
+    *,
+    floor: bool = False,
+    noun: str = "call",
+    why: str = "",
+    events: bool = True,
+) -> Figure:
+    """Return the plain mean over all observations: for shares whose values are 0 or 1, events over trials.
+
+    Args:
+        observations: At least one.
+        floor: Whether small values are the bad ones.
+        noun: What an observation is.
+        why: What was left out.
+        events: Whether the values are 0 or 1, so that the sentence can say "3 of 10".
+    """
+    total = math.fsum(o.value for o in observations)
+    bad = sorted(observations, key=lambda o: o.value if floor else -o.value)
+    return Figure(
+        total / len(observations),
+        n=len(observations),
+        noun=noun,
+        k=round(total) if events else None,
+        why=why,
+        worst=worst_ids(o.call_id for o in bad if not events or (o.value < 1 if floor else o.value > 0)),
+        shape="ratio",
+        units=tuple(Unit(o.cluster, o.value) for o in observations),
+    )
+
+
 def worst_ids(ids: Iterable[str | None]) -> tuple[str, ...]:
     """Return at most 20 different call ids, in the given order."""
     return tuple(dict.fromkeys(i for i in ids if i is not None))[:MAX_WORST]

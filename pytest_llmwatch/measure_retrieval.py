@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pytest_llmwatch.budget_types import Limit
 from pytest_llmwatch.format import plural
 from pytest_llmwatch.measure_agent_steps import AgentTask, agent_tasks
-from pytest_llmwatch.measure_figure import Figure, Observation, mean_figure, not_measured
+from pytest_llmwatch.measure_figure import Figure, Observation, mean_figure, not_measured, share_figure
 from pytest_llmwatch.measure_quality import score_mean
 from pytest_llmwatch.measure_slice import Slice
 from pytest_llmwatch.model import Retrieval, Score
@@ -146,7 +146,7 @@ def _over_retrievals(tasks: Sequence[AgentTask], value: Callable[[Retrieval], fl
     ]
     if not rows:
         return not_measured("no retrieval was recorded (llm_watch.retrieval)")
-    return mean_figure(rows, floor=floor, noun="retrieval")
+    return share_figure(rows, floor=floor, noun="retrieval", events=not floor)
 
 
 def _against_golden(key: str, tasks: Sequence[AgentTask], part: Slice) -> Figure:
