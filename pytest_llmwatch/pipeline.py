@@ -83,7 +83,9 @@ def load_setup(path: Path | None, display: str | None = None, *, golden: Sequenc
             room.register(name, factory)
     if path is not None:
         _check_scorers(budget, golden)
-    return Setup(budget, scorers, Redactor(patterns, pii=budget.redact.pii), price)
+    redactor = Redactor(patterns, pii=budget.redact.pii, salt=os.environ.get("LLMWATCH_REDACT_SALT"))
+    redactor.learn_environment(os.environ)
+    return Setup(budget, scorers, redactor, price)
 
 
 def _check_scorers(budget: Budget, golden: Sequence[Path]) -> None:

@@ -25,6 +25,7 @@ _CACHED_LENGTH = 20_000
 _SHORTEST = 6
 _DEEPEST = 5  # texts in texts in texts: what is deeper was built to be
 _LEARNED = 64
+_SECRET_VARIABLES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_PASSWD", "_PASS", "_CREDENTIALS", "_AUTH")
 # each of SECRET_KEYS holds one of them
 _KEY_PARTS = ("key", "auth", "pass", "secret", "token", "cookie")
 
@@ -78,6 +79,12 @@ class Redactor:
             return
         self._learned[value] = kind
         self._known.clear()
+
+    def learn_environment(self, environment: Mapping[str, str]) -> None:
+        """Learn the values of variables that are named as secrets: ``..._KEY``, ``..._TOKEN``, ``..._PASSWORD``."""
+        for name, value in environment.items():
+            if name.upper().endswith(_SECRET_VARIABLES) and not value.startswith(("/", "~", ".")):
+                self.learn(value)
 
     def find(self, s: str) -> list[Finding]:
         """Return what is to be hidden in ``s``, by position, without overlaps.

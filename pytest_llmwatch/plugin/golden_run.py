@@ -64,7 +64,8 @@ class GoldenCase:
         scores = self.score(answer)
         broken = [s for s in scores if s.required and s.passed is False]
         if broken:
-            raise AssertionError(explain(self.case, as_output(answer), scores, broken))
+            redact = self._session.redacted
+            raise AssertionError(explain(redact(self.case), redact(as_output(answer)), scores, broken))
         return scores
 
 

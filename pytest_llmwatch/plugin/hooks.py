@@ -66,14 +66,14 @@ class RunHooks:
         if case is not None:
             from pytest_llmwatch.golden import cassette_path
 
-            cassette = cassette_path(case.set, case.case)
+            cassette = cassette_path(case.set, self.session.redacted(case.case))
             labels = dict(case.set.labels)
             if case.set.prompt_version:
                 labels["prompt_version"] = case.set.prompt_version
             if case.set.prompt_name:
                 labels["prompt_name"] = case.set.prompt_name
         else:
-            cassette = _cassette_of(item)
+            cassette = _cassette_of(item, self.session.shown(item))
         watch = self.session.new_watch(
             item,
             cassette,
@@ -139,7 +139,7 @@ class RunHooks:
             self.open(item)
         error = item.stash.get(_BROKEN, None)
         if error is not None:
-            pytest.fail(error.one_line(), pytrace=False)
+            pytest.fail(self.session.setup.redactor.text(error.one_line()), pytrace=False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -149,7 +149,8 @@ class RunHooks:
         test = item.stash.get(KEY, None)
         broken = item.stash.get(_BROKEN, None)
         if broken is not None and call.when == "setup":
-            report.llmwatch = Parcel(problems=[problem_of(broken, item.nodeid)]).dumps()  # type: ignore[attr-defined]
+            problem = self.session.redacted(problem_of(broken, self.session.shown(item)))
+            report.llmwatch = Parcel(problems=[problem]).dumps()  # type: ignore[attr-defined]
         if test is None:
             return report
         error = call.excinfo.value if call.excinfo is not None else None
@@ -158,7 +159,7 @@ class RunHooks:
             # the application swallowed it: a missing recording must not pass in silence
             own = test.watch.errors[0]
             report.outcome = "failed"
-            report.longrepr = own.one_line()
+            report.longrepr = self.session.setup.redactor.text(own.one_line())
             test.note(report, own)
         if call.when == "call":
             test.finish_call()
@@ -281,10 +282,10 @@ class RunHooks:
 _BROKEN: pytest.StashKey[LlmwatchError] = pytest.StashKey()
 
 
-def _cassette_of(item: pytest.Item) -> Path:
+def _cassette_of(item: pytest.Item, shown: str) -> Path:
     from pytest_llmwatch.golden import safe_name
 
-    name = item.nodeid.split("::", 1)[-1].replace("::", ".")
+    name = shown.split("::", 1)[-1].replace("::", ".")
     return item.path.parent / "cassettes" / item.path.stem / f"{safe_name(name)}.yaml"
 
 

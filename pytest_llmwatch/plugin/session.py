@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pytest_llmwatch.golden import GoldenSet
     from pytest_llmwatch.plugin.live import Ahead
     from pytest_llmwatch.plugin.testrun import TestRun
+
+T = TypeVar("T")
+_OURS = frozenset({"call_id", "call_ids", "nodeid"})  # made by us; a node id is `LlmSession.shown`
 
 
 def open_session(config: pytest.Config) -> LlmSession:
@@ -89,6 +92,7 @@ class LlmSession:
         self._lock = threading.Lock()
         self._capture: CaptureSession | None = None
         self._client: ClientSettings | None = None
+        self._shown: dict[str, str] = {}
 
     # -- where it runs
 
@@ -172,7 +176,7 @@ class LlmSession:
             )
         markers = tuple(sorted({m.name for m in item.iter_markers()} - {"llm", "llm_golden", "parametrize"}))
         return Watch(
-            item.nodeid,
+            self.shown(item),
             case=where.pop("case", None),
             repeat=repeat,
             attempt=attempt,
@@ -180,6 +184,26 @@ class LlmSession:
             markers=markers,
             cassette=handle,
         )
+
+    def shown(self, item: pytest.Item) -> str:
+        """Return the test's id as it is written: with nothing in it that redaction hides.
+
+        Parameters are part of an id. Two that only differ in a secret stay two, even where placeholders are equal.
+        """
+        if not self._shown:
+            seen: dict[str, int] = {}
+            for other in item.session.items:
+                path, mark, name = other.nodeid.partition("::")
+                redacted = path + mark + self.setup.redactor.text(name)
+                number = seen[redacted] = seen.get(redacted, 0) + 1
+                if redacted != other.nodeid and number > 1:
+                    redacted += f"-{number}"
+                self._shown[other.nodeid] = redacted
+        return self._shown.get(item.nodeid) or self.setup.redactor.text(item.nodeid)
+
+    def redacted(self, record: T) -> T:
+        """Return a result or a problem with its texts redacted."""
+        return self.setup.redactor.record(record, leave=_OURS)
 
     def display(self, path: Path) -> str:
         """Return ``path`` as the user would name it: relative to the root directory where it is below it."""
@@ -231,6 +255,8 @@ class LlmSession:
         weights: Mapping[str, float] | None = None,
     ) -> tuple[Score, ...]:
         """Score ``output``; the budget's weights apply where the set has none."""
+        # a replay's answers hold placeholders: scored redacted, it gets the scores of the run that recorded it
+        output, case = self.redacted(output), self.redacted(case)
         return pipeline.score(output, case, specs, weights=weights or self.budget.weights or None)
 
     # -- the whole
@@ -238,6 +264,7 @@ class LlmSession:
     def collect(self, calls: Sequence[Call], problems: Sequence[Problem], result: CaseResult | None) -> None:
         """Take in what a report brought."""
         self.calls.extend(calls)
+        problems = [self.redacted(p) for p in problems]
         self.problems.extend(p for p in problems if p not in self.problems)
         if result is not None:
             self.results[(result.nodeid, result.repeat, result.attempt)] = result
@@ -252,7 +279,7 @@ class LlmSession:
                 Problem("lost", f"{len(lost)} calls were recovered from a process that died before its test ended")
             )
         if self._capture is not None:
-            found = [Problem(p.slug, p.message) for p in self._capture.problems]
+            found = [self.redacted(Problem(p.slug, p.message)) for p in self._capture.problems]
             self.problems.extend(p for p in found if p not in self.problems)
         if not self.is_worker:
             pipeline.merge_cassettes(self.cassette_folders())

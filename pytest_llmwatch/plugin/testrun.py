@@ -124,7 +124,7 @@ class TestRun:
             self._reason = first_line(report)
             if own is not None:
                 if error is None or _own_error(error) is not None or isinstance(own, LlmwatchError):
-                    report.longrepr = own.one_line()
+                    report.longrepr = self.session.setup.redactor.text(own.one_line())
                 self._reason = own.one_line()
                 self._problem = problem_of(own, self.item.nodeid).kind
                 self.errors.append(own)
@@ -141,14 +141,15 @@ class TestRun:
         if not calls and not self.scores:
             return
         output = self.output or as_output((calls[-1].output or calls[-1].error or "") if calls else "")
-        text = explain(self.case, output, tuple(self.scores.values()))
+        redact = self.session.redacted
+        text = explain(redact(self.case), redact(output), tuple(self.scores.values()))
         extra = [
             f"call {c.id}: {c.model} {c.status}"
             + (f" {c.latency:.3f} s" if c.latency is not None else "")
             + (f" {c.error_type}: {c.error}" if c.error else "")
             for c in calls
         ]
-        report.sections.append(("llm", "\n".join([text, *extra])))
+        report.sections.append(("llm", self.session.setup.redactor.text("\n".join([text, *extra]))))
 
     def parcel(self, *, last: bool) -> Parcel:
         """Return what has not been sent yet; with ``last`` the test's result too."""
@@ -162,15 +163,15 @@ class TestRun:
         return parcel
 
     def _problems(self) -> list[Problem]:
-        found = [problem_of(e, self.item.nodeid) for e in [*self.errors, *self.watch.errors]]
+        found = [problem_of(e, self.watch.nodeid) for e in [*self.errors, *self.watch.errors]]
         if self._outcome == "not_run":
-            found.append(Problem("not_run", self._reason or "not run", self.item.nodeid))
+            found.append(Problem("not_run", self._reason or "not run", self.watch.nodeid))
         found.extend(
-            Problem("scorer", f"{s.name}: {s.explanation}", self.item.nodeid)
+            Problem("scorer", f"{s.name}: {s.explanation}", self.watch.nodeid)
             for s in self.scores.values()
             if s.label == "error"
         )
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(self.session.redacted(p) for p in found))
 
     def _retrieval_scores(self, golden: Sequence[str], calls: Sequence[Call]) -> list[Score]:
         if not golden:
@@ -184,14 +185,15 @@ class TestRun:
         output = self.output.text if self.output else next((c.output for c in reversed(calls) if c.output), None)
         redact = self.session.setup.redactor.text
         golden = case.expected_documents if case else None
-        return CaseResult(
-            nodeid=self.item.nodeid,
+        result = CaseResult(
+            nodeid=self.watch.nodeid,
             set=golden_case.set.name if golden_case else None,
             case=case.id if case else None,
             repeat=golden_case.repeat if golden_case else 0,
             attempt=self.watch.attempt,
             outcome=self._outcome,  # type: ignore[arg-type]
-            reason=redact(self._reason) if self._reason else None,
+            # cut afterwards: a secret cut in two is no longer found
+            reason=redact(self._reason)[:500] if self._reason else None,
             scores=(*self.scores.values(), *self._retrieval_scores(golden or (), calls)),
             call_ids=tuple(c.id for c in calls),
             input=case.input_text() if case else (calls[-1].input if calls else None),
@@ -206,6 +208,7 @@ class TestRun:
             duration=round(self._duration, 4),
             problem=self._problem,
         )
+        return self.session.redacted(result)
 
 
 def _own_error(error: BaseException | None) -> LlmwatchError | None:
@@ -229,4 +232,4 @@ def first_line(report: pytest.TestReport) -> str:
     else:
         text = str(longrepr or "")
     lines = [line for line in text.splitlines() if line.strip()]
-    return lines[0].strip()[:500] if lines else ""
+    return lines[0].strip() if lines else ""
