@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pytest_llmwatch import measure_agent, measure_retrieval, measure_throughput
+from pytest_llmwatch import measure_agent, measure_agent_summary, measure_retrieval, measure_throughput
 from pytest_llmwatch import measure_calls as calls_
 from pytest_llmwatch import measure_quality as quality_
 from pytest_llmwatch.budget_types import Limit, Scope
@@ -55,11 +55,13 @@ def aggregates(run: Run, scope: Scope | None = None) -> dict[str, Any]:
     """Return the totals of a run as ``run.json`` holds them.
 
     Sums are over known values; ``cost_usd``, ``input_tokens`` and ``output_tokens`` are None where calls
-    were made and none of them tells. ``unpriced`` and ``no_usage`` count the calls that do not.
+    were made and none of them tells. ``unpriced`` and ``no_usage`` count the calls that do not. ``agents`` is
+    there only where tools were called or documents retrieved.
     """
     part = slice_of(run, scope)
     calls = part.calls
     results = [t.result for t in part.tasks if t.result is not None and t.first_attempt]
+    agents = measure_agent_summary.summary(part)
     return {
         "calls": len(calls),
         "failed": sum(1 for c in calls if c.failed),
@@ -83,6 +85,7 @@ def aggregates(run: Run, scope: Scope | None = None) -> dict[str, Any]:
         "passed": sum(1 for r in results if r.passed),
         "cases": len({t.key for t in part.tasks if t.result is not None and t.result.case is not None}),
         "scores": _scores(part, results),
+        **({"agents": agents} if agents is not None else {}),
     }
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from pytest_llmwatch import format as fmt
 from pytest_llmwatch.model import Call
 
 DIMENSIONS: tuple[tuple[str, str, Callable[[Call], str | None]], ...] = (
@@ -72,6 +74,56 @@ def breakdowns(calls: Sequence[Call]) -> list[Breakdown]:
             continue
         out.append(_breakdown(key, title, groups))
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class Agents:
+    """What agents and retrievals did: facts as (label, text, note), and a row of texts for each tool."""
+
+    facts: tuple[tuple[str, str, str | None], ...]
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def agents(aggregates: Mapping[str, Any]) -> Agents | None:
+    """Return the table "agents and retrieval" of a run's totals, None where it has neither."""
+    given = aggregates.get("agents")
+    if not given:
+        return None
+    facts: list[tuple[str, str, str | None]] = []
+    if given["tasks"]:
+        steps = fmt.value(given["steps"] / given["tasks"], "count")
+        facts.append(("steps a task", steps, fmt.plural(given["tasks"], "task")))
+    if given["tool_calls"]:
+        facts.append(("tool calls", f"{given['tool_calls']:,}", None))
+        facts.append(("tasks in a loop", f"{given['loops']:,}", None))
+    if given["fallbacks"]:
+        facts.append(("fallbacks", f"{given['fallbacks']:,}", None))
+    if given["retrieval"]:
+        facts += _retrieval_facts(given["retrieval"])
+    head = ("Tool", "Calls", "Failed", "Invalid arguments", "Not offered", "p50", "p95")
+    rows = tuple(
+        (
+            str(t["name"]),
+            f"{t['calls']:,}",
+            f"{t['failed']:,}" + (f" ({t['unknown']:,} not known)" if t["unknown"] else ""),
+            f"{t['invalid']:,}",
+            f"{t['not_offered']:,}",
+            fmt.value(t["p50"], "s"),
+            fmt.value(t["p95"], "s"),
+        )
+        for t in given["tools"]
+    )
+    return Agents(tuple(facts), head, rows)
+
+
+def _retrieval_facts(given: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None]]:
+    empty = f"{given['empty']:,} empty" if given["empty"] else None
+    yield "retrievals", f"{given['n']:,}", empty
+    top_k = ", ".join(str(k) for k in given["top_k"])
+    yield "documents each", fmt.value(given["documents"], "count"), f"top_k {top_k}" if top_k else None
+    if list(given["sources"]) != ["not given"]:
+        yield "sources", ", ".join(f"{name} {n:,}" for name, n in list(given["sources"].items())[:_TOP]), None
 
 
 def _breakdown(key: str, title: str, groups: dict[str | None, list[Call]]) -> Breakdown:

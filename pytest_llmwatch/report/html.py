@@ -262,6 +262,7 @@ def _charts(report: Report, rows: list[RuleRow]) -> dict[str, Any]:
         "over_time": over,
         "latency_note": _latency_note(calls, modes),
         "breakdowns": breakdown.breakdowns(calls),
+        "agents": breakdown.agents(report.aggregates),
         "facets": _FACETS,
         "tokens": charts.histogram(
             "Output tokens a call", [float(n) for c in calls if (n := c.usage.output_tokens)], "tokens"
@@ -361,6 +362,7 @@ def _contents(context: dict[str, Any]) -> list[_Item]:
         (context["failures"] or context["errors"], _Item("failures", "Failures")),
         (context["latency"] or context["ttft"], _Item("latency", "Latency")),
         (context["breakdowns"], _Item("cost", "Cost and tokens")),
+        (context["agents"], _Item("agents", "Agents and retrieval")),
         (context["report"].run.calls, _Item("calls", "Calls", f"{len(context['report'].run.calls):,}")),
         (True, _Item("about", "About")),
     ]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from pytest_llmwatch.model import Problem, Report
-from pytest_llmwatch.report import cases, view
+from pytest_llmwatch.report import breakdown, cases, view
 from pytest_llmwatch.report.text import one_line
 from pytest_llmwatch.report.view import MARKS, RuleRow, State
 
@@ -92,6 +92,7 @@ def _lines(report: Report, style: TerminalStyle, outputs: Mapping[str, str]) -> 
         yield from _rules(shown, style)
     yield from _problems(report.run.problems, style)
     if not quiet:
+        yield from _agents(report, style)
         yield from _worst(report, rows, style, outputs)
     yield from _close(report, rows, style, outputs)
 
@@ -214,6 +215,29 @@ def _problems(problems: tuple[Problem, ...], style: TerminalStyle) -> Iterator[L
             yield from _wrapped(message, style, indent=6)
         if len(messages) > limit:
             yield ((f"      … and {len(messages) - limit:,} more", {"light": True}),)
+
+
+def _agents(report: Report, style: TerminalStyle) -> Iterator[Line]:
+    found = breakdown.agents(report.aggregates)
+    if found is None:
+        return
+    yield ()
+    yield (("agents and retrieval", {"bold": True}),)
+    facts = (f"{label} {text}" + (f" ({note})" if note else "") for label, text, note in found.facts)
+    yield from _wrapped(one_line(" · ".join(facts)), style, indent=2)
+    rows = [tuple(one_line(cell, 60) for cell in row) for row in found.rows[: 5 if style.verbosity < 1 else None]]
+    if not rows:
+        return
+    aligned = ("left", *("right" for _ in found.head[1:]))
+    table = tabulate(rows, found.head, "plain", disable_numparse=True, colalign=aligned).splitlines()
+    if max(map(len, table)) + 4 <= style.width:
+        for line in table:
+            yield (("    " + line.rstrip(), {}),)
+    else:
+        for row in rows:
+            yield from _wrapped(f"{row[0]}: {row[1]} calls, {row[2]} failed", style, indent=4)
+    if len(found.rows) > len(rows):
+        yield ((f"    … and {len(found.rows) - len(rows):,} more tools (-v lists them)", {"light": True}),)
 
 
 def _problem_text(problem: Problem) -> str:
