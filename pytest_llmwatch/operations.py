@@ -73,6 +73,17 @@ _ACTIONS: dict[tuple[str, str], str] = {
     ("agent", "tool_error_rate"): "disable the failing tool, retry safely, degrade",
     ("agent", "invalid_arguments"): "validate the arguments; a stronger tool schema",
     ("agent", "loops"): "cap the steps",
+    ("agent", "unauthorised_tools"): "refuse the call and tell the model which tools there are",
+    ("agent", "wrong_tools"): "look at the descriptions of the tools; offer fewer of them",
+    ("agent", "repeated_side_effects"): "make the tool idempotent, or ask before it is called again",
+    ("agent", "lost_tool_results"): "answer every tool call, with an error if need be",
+    ("agent", "mismatched_tool_results"): "send each result once, with the id of its tool call",
+    ("agent", "step_time"): "look at the slowest tool; set a timeout",
+    ("agent", "step_time_p95"): "look at the slowest tool; set a timeout",
+    ("agent", "fallback_rate"): "look at why the first model fails; check its quota and status",
+    ("agent", "cache_hit_rate"): "keep what changes at the end of the prompt",
+    ("throughput", "tpm_quota"): "ask for quota, or send fewer tokens at once",
+    ("throughput", "rpm_quota"): "ask for quota, or send fewer requests at once",
     ("retrieval", "empty_rate"): "check the index and the filters",
 }
 
