@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -209,6 +209,14 @@ class Exchange:
     def raw_chunks(self) -> list[bytes]:
         """Return the chunks as they came over the wire."""
         return self._raw
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body of a replayed exchange in the sizes in which it came."""
+        place = 0
+        for _, size in self.times.chunks or ((0.0, len(self.body)),):
+            if size:
+                yield self.body[place : place + size]
+            place += size
 
     def settle(self, body: bytes, times: Times) -> None:
         """Read the decoded body: set the answer, and correct the state of a stream that was whole.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_llmwatch.model import CallStatus
+
+if TYPE_CHECKING:
+    from pytest_llmwatch.capture.exchange import Exchange
 
 _NAMES = {
     "ConnectTimeout": "connect_timeout",
@@ -19,6 +23,36 @@ _NAMES = {
     "LocalProtocolError": "protocol_error",
     "ProxyError": "proxy_error",
     "UnsupportedProtocol": "unsupported_protocol",
+    # aiohttp's
+    "ConnectionTimeoutError": "connect_timeout",
+    "SocketTimeoutError": "read_timeout",
+    "ServerTimeoutError": "read_timeout",
+    "TimeoutError": "total_timeout",
+    "ClientConnectorDNSError": "dns_failure",
+    "ServerDisconnectedError": "server_disconnected",
+    "ClientPayloadError": "dropped_stream",
+    "ClientOSError": "connection_reset",
+    "ClientConnectionResetError": "connection_reset",
+}
+_IN_STREAM = frozenset(
+    {
+        "RemoteProtocolError", "ReadError",
+        "ServerDisconnectedError", "ClientOSError", "ClientConnectionResetError", "ClientConnectionError",
+    }
+)  # fmt: skip
+_CLASSES = {
+    # our name of an error -> the classes that say it, for a recording that another library made
+    "connection_refused": ("ConnectError", "ClientConnectorError"),
+    "dns_failure": ("ConnectError", "ClientConnectorError"),
+    "connect_error": ("ConnectError", "ClientConnectorError"),
+    "connect_timeout": ("ConnectTimeout", "ConnectionTimeoutError"),
+    "read_timeout": ("ReadTimeout", "SocketTimeoutError"),
+    "write_timeout": ("WriteTimeout", "SocketTimeoutError"),
+    "pool_timeout": ("PoolTimeout", "ConnectionTimeoutError"),
+    "total_timeout": ("ReadTimeout", "SocketTimeoutError"),
+    "server_disconnected": ("RemoteProtocolError", "ServerDisconnectedError"),
+    "dropped_stream": ("RemoteProtocolError", "ClientPayloadError"),
+    "connection_reset": ("ReadError", "ClientOSError"),
 }
 DEAD = frozenset({"connection_refused", "dns_failure", "connect_timeout", "connect_error"})
 """Errors that mean: nobody is there."""
@@ -29,11 +63,13 @@ def error_type(error: BaseException, *, in_stream: bool = False) -> str:
     name = type(error).__name__
     if name == "ConnectError":
         return _connect(str(error))
-    if name in ("RemoteProtocolError", "ReadError") and in_stream:
+    if name.startswith("ClientConnector") and name not in _NAMES:
+        return "connection_refused" if getattr(error, "errno", None) == errno.ECONNREFUSED else "connect_error"
+    if name in _IN_STREAM and in_stream:
         return "dropped_stream"
     if name == "RemoteProtocolError":
         return "server_disconnected"
-    if name in ("CancelledError", "GeneratorExit"):
+    if name in ("CancelledError", "Cancelled", "GeneratorExit", "KeyboardInterrupt"):
         return "cancelled"
     return _NAMES.get(name, name)
 
@@ -59,14 +95,37 @@ def described(error: BaseException) -> dict[str, str]:
     return {"class": type(error).__name__, "message": str(error)[:500]}
 
 
-def rebuild(module: ModuleType, recorded: dict[str, Any], request: Any) -> Exception:
+def rebuild(
+    module: ModuleType, recorded: dict[str, Any], request: Any, error_name: str | None = None
+) -> Exception:
     """Return the recorded transport error as an exception of ``module`` (httpx or httpx2).
 
-    A class that the module does not have, or that is no transport error, becomes a plain TransportError.
+    A class that the module does not have, or that is no transport error, becomes the one that stands for
+    ``error_name``, else a plain TransportError.
     """
-    cls = getattr(module, str(recorded.get("class")), None)
     base = module.TransportError
-    if not (isinstance(cls, type) and issubclass(cls, base)):
-        cls = base
+    names = (str(recorded.get("class")), *_CLASSES.get(error_name or "", ()))
+    known = (getattr(module, name, None) for name in names)
+    cls = next((c for c in known if isinstance(c, type) and issubclass(c, base)), base)
     error: Exception = cls(str(recorded.get("message", "")), request=request)
+    return error
+
+
+def rebuild_aiohttp(module: Any, exchange: Exchange, request: Any) -> Exception:
+    """Return the recorded transport error of an exchange as aiohttp raises it."""
+    recorded = exchange.error or {}
+    message = str(recorded.get("message", ""))
+    names = (str(recorded.get("class")), *_CLASSES.get(exchange.error_type or "", ()))
+    if names[0] == "TimeoutError":
+        return TimeoutError(message) if message else TimeoutError()
+    known = (getattr(module, name, None) for name in names)
+    cls = next((c for c in known if isinstance(c, type) and issubclass(c, module.ClientError)), module.ClientError)
+    error: Exception
+    if issubclass(cls, module.ClientConnectorError):
+        # it says "Cannot connect to host ... [what the system said]"
+        said = message.partition("[")[2].rpartition("]")[0] or message
+        number = errno.ECONNREFUSED if exchange.error_type == "connection_refused" else errno.EHOSTUNREACH
+        error = cls(request.connection_key, OSError(number, said))
+    else:
+        error = cls(message)
     return error

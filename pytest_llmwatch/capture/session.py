@@ -79,7 +79,7 @@ class CaptureSession:
             max_bytes=options.cassette_max_bytes,
             report=self._report,
         )
-        self._installed: list[transport.Installation] = []
+        self._installed: list[transport.Removable] = []
         self._sdk: sdk.SdkWrapper | None = None
         self._logs = LogFilter(redactor)
         self._closers: list[Callable[[], None]] = []
@@ -94,7 +94,7 @@ class CaptureSession:
         """Install the wrappers; harmless when already started."""
         if self._installed:
             return
-        self._installed = transport.install(self)
+        self._installed = transport.install(self, self._report)
         self._logs = LogFilter(self._redactor)
         self._logs.install()
         self._sdk = sdk.SdkWrapper(self._open_call, self._call)

@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType, TracebackType
 from typing import Any, Protocol
 
-from pytest_llmwatch.capture import faults
+from pytest_llmwatch.capture import faults, transport_aiohttp
 from pytest_llmwatch.capture.exchange import Exchange, Sent
+from pytest_llmwatch.capture.options import Problem
 
 
 class Gate(Protocol):
@@ -29,6 +30,13 @@ class Gate(Protocol):
 
     def admit(self, exchange: Exchange) -> float:
         """Check limits before a live request; return the seconds to wait first."""
+
+
+class Removable(Protocol):
+    """Wrapped methods of one HTTP library."""
+
+    def remove(self) -> None:
+        """Put the real methods back."""
 
 
 class Installation:
@@ -55,10 +63,14 @@ class Installation:
         self._real.clear()
 
 
-def install(gate: Gate) -> list[Installation]:
-    """Wrap whichever of httpx and httpx2 is installed."""
+def install(gate: Gate, report: Callable[[Problem], None]) -> list[Removable]:
+    """Wrap whichever of httpx and httpx2 is installed, and aiohttp once it is imported."""
     found = [name for name in ("httpx", "httpx2") if importlib.util.find_spec(name)]
-    return [Installation(importlib.import_module(name), gate) for name in found]
+    modules = [importlib.import_module(name) for name in found]
+    return [
+        *(Installation(module, gate) for module in modules),
+        transport_aiohttp.Installation(gate, modules[-1], report),
+    ]
 
 
 def _wanted(request: Any, gate: Gate) -> bool:
@@ -209,7 +221,7 @@ class _Streams:
         """Return the recorded response, or raise the recorded error."""
         if exchange.status_code is None:
             exchange.closed()
-            raise faults.rebuild(self._module, exchange.error or {}, request)
+            raise faults.rebuild(self._module, exchange.error or {}, request, exchange.error_type)
         extensions: dict[str, Any] = {"http_version": b"HTTP/1.1"}
         if exchange.reason:
             extensions["reason_phrase"] = exchange.reason.encode("ascii", "replace")
@@ -276,23 +288,15 @@ def _player_class(module: ModuleType) -> Any:
             self._exchange = exchange
             self._request = request
 
-        def _pieces(self) -> Iterator[bytes]:
-            exchange = self._exchange
-            place = 0
-            for _, size in exchange.times.chunks or ((0.0, len(exchange.body)),):
-                if size:
-                    yield exchange.body[place : place + size]
-                place += size
-
         def _end(self) -> None:
             exchange = self._exchange
             exchange.closed()
             if exchange.state == "broken":
-                raise faults.rebuild(module, exchange.error or {}, self._request)
+                raise faults.rebuild(module, exchange.error or {}, self._request, exchange.error_type)
 
     class Player(_Base):
         def __iter__(self) -> Iterator[bytes]:
-            yield from self._pieces()
+            yield from self._exchange.pieces()
             self._end()
 
         def close(self) -> None:
@@ -300,7 +304,7 @@ def _player_class(module: ModuleType) -> Any:
 
     class AsyncPlayer(_Base, module.AsyncByteStream):  # type: ignore[misc,name-defined]
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            for piece in self._pieces():
+            for piece in self._exchange.pieces():
                 yield piece
             self._end()
 

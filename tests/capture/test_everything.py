@@ -339,6 +339,9 @@ def test_many_at_once_are_each_recorded(bench: Any, api: Any, asynchronous: bool
     assert sorted(c.latency for c in replayed.watch.calls) == latencies
 
 
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <async_generator:pytest.PytestUnraisableExceptionWarning"
+)
 def test_under_trio(bench: Any, api: Any) -> None:
     trio = pytest.importorskip("trio")
 

@@ -50,6 +50,8 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "httpcore": ("capture/",),
     "httpcore2": ("capture/",),
     "anyio": ("capture/transport",),
+    "aiohttp": ("capture/transport_aiohttp",),
+    "multidict": ("capture/transport_aiohttp",),  # of aiohttp's own interface, and imported once that is
     "vcr": ("capture/cassette",),
     "yaml": ("golden", "capture/cassette"),
     "genai_prices": ("pricing.py",),
