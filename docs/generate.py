@@ -72,9 +72,23 @@ def rules() -> str:
             )
             for s in specs
         ]
+        rows += [(f"`{key}`", meaning, kind, "", "setting") for key, meaning, kind in settings(name)]
         layer = specs[0].layer
         parts.append(f"### `[{name}]` ({layer})\n\n{table(('key', 'meaning', 'unit', 'limit', 'kind'), rows)}")
     return "\n\n".join(parts)
+
+
+def settings(name: str) -> list[tuple[str, str, str]]:
+    """What stands among the limits of a table and is none: key, meaning, type."""
+    if name == "throughput":
+        quota = f"share used of it: {grammar.QUOTA_WARN:.0%} warns, {grammar.QUOTA_FAIL:.0%} fails"
+        what = {"tpm_quota": "tokens", "rpm_quota": "requests"}
+        return [
+            (key, f"quota of {what[key]} a minute; {quota}", 'number or `"headers"`')
+            for key in grammar.THROUGHPUT_QUOTAS
+        ]
+    known = {"cost": grammar.COST_SETTINGS, "agent": grammar.AGENT_SETTINGS}.get(name, {})
+    return [(key, field.meaning, field.type) for key, field in known.items()]
 
 
 def sections() -> str:
