@@ -23,6 +23,11 @@ _PUBLIC = {
     "load_set": "golden",
     "Scorer": "scorers",
     "score": "scorers",
+    "agent": "tracing",
+    "retrieval": "tracing",
+    "span": "tracing",
+    "tag": "tracing",
+    "tool": "tracing",
     "LlmwatchError": "errors",
     "UsageError": "errors",
 }

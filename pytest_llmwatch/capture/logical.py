@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hmac
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_llmwatch.capture import targets
 from pytest_llmwatch.capture.exchange import Exchange
-from pytest_llmwatch.capture.watch import LABELS, Watch
+from pytest_llmwatch.capture.labels import HashKey, call_labels
+from pytest_llmwatch.capture.span_frame import clock
+from pytest_llmwatch.capture.watch import Watch
 from pytest_llmwatch.errors import LlmwatchError
 from pytest_llmwatch.model import Attempt, Call, CaptureMode, Case, Cost, ToolCall, ToolResult, Usage
 from pytest_llmwatch.pricing import PriceBook, base_name
@@ -39,8 +39,11 @@ class LogicalCall:
     def __init__(self, watch: Watch, done: Callable[[LogicalCall], None]) -> None:
         self.watch = watch
         self.context = CONTEXT.get()
-        labels = dict(watch.labels)
+        self.times = watch.trace.call()
+        labels = watch.trace.labels()
         labels.update(self.context.labels if self.context else {})
+        if self.times.stage is not None:
+            labels.setdefault("stage", self.times.stage)
         self.labels = labels
         self.exchanges: list[Exchange] = []
         self.fatal: LlmwatchError | None = None
@@ -56,6 +59,7 @@ class LogicalCall:
         with self._lock:
             if self.index < 0:
                 self.index = self.watch.next_index()
+                self.watch.trace.started(self.times)
             exchange.retry = len(self.exchanges)
             self.exchanges.append(exchange)
 
@@ -70,6 +74,18 @@ class LogicalCall:
         queued = sum(e.queue_wait or 0.0 for e in self.exchanges[1 : exchange.retry + 1])
         exchange.offset = round(max(0.0, exchange.started - self.exchanges[0].started - queued), 6)
 
+    def replays(self, exchange: Exchange) -> None:
+        """Tell the spans around it how long the recording of a replayed attempt, and of those before it, took."""
+        first, times = self.exchanges[0], exchange.times
+        wait = sum(e.queue_wait or 0.0 for e in self.exchanges) + (first.connect or 0.0)
+        head = times.total if times.headers is None else times.headers
+        self.times.settled(
+            first.time,
+            wait,
+            None if head is None else exchange.offset + head,
+            None if times.total is None else exchange.offset + times.total,
+        )
+
     @property
     def fast(self) -> bool:
         """Whether waiting before a retry is pointless: the last attempt was replayed, or nothing can help."""
@@ -78,6 +94,7 @@ class LogicalCall:
     def release(self) -> None:
         """Note that the SDK's request has returned or raised."""
         self.returned = True
+        self.times.returned = clock()
         self.settle()
 
     def settle(self) -> None:
@@ -103,7 +120,7 @@ class CallBuilder:
         hash_key: Key of the hash of user ids; None = users are dropped, not kept raw.
     """
 
-    def __init__(self, prices: PriceBook, redactor: Redactor, hash_key: bytes | None) -> None:
+    def __init__(self, prices: PriceBook, redactor: Redactor, hash_key: HashKey) -> None:
         self._prices = prices
         self._redactor = redactor
         self._hash_key = hash_key
@@ -168,18 +185,12 @@ class CallBuilder:
             rate_limits=_rate_limits(last),
             capture_mode=_mode(call),
             markers=watch.markers,
-            **self._labels(call.labels),
+            parent_id=call.times.span_id,
+            retrieval=call.times.retrieval,
+            **call_labels(call.labels, self._hash_key),
         )
         # a server writes what it likes into names and ids too
         return self._redactor.record(record, leave=_OURS)
-
-    def _labels(self, labels: Mapping[str, str]) -> dict[str, Any]:
-        out: dict[str, Any] = {k: str(v) for k, v in labels.items() if k in LABELS and v is not None}
-        user = out.pop("user", None)
-        if user is not None and self._hash_key:
-            out["user"] = hmac.new(self._hash_key, user.encode(), "sha256").hexdigest()[:16]
-        out["tags"] = tuple(sorted(f"{k}={v}" for k, v in labels.items() if k not in LABELS))
-        return out
 
 
 def _latency(last: Exchange) -> float | None:

@@ -11,19 +11,22 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
+from pytest_llmwatch import tracing_wrap
 from pytest_llmwatch.capture import fingerprint as fp
 from pytest_llmwatch.capture import keep, sdk, transport
 from pytest_llmwatch.capture.cassette import CassetteHandle, Shelf, merge_parts
 from pytest_llmwatch.capture.exchange import Exchange, Sent
+from pytest_llmwatch.capture.labels import HashKey
 from pytest_llmwatch.capture.limits import Circuit, RateLimiter
 from pytest_llmwatch.capture.log_filter import LogFilter
 from pytest_llmwatch.capture.logical import CallBuilder, LogicalCall
 from pytest_llmwatch.capture.missing import missing_recording
 from pytest_llmwatch.capture.options import CaptureOptions, Problem
+from pytest_llmwatch.capture.spans import SpanKeeper, Trace
 from pytest_llmwatch.capture.targets import Targets
 from pytest_llmwatch.capture.watch import Watch
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError
-from pytest_llmwatch.model import Call
+from pytest_llmwatch.model import Call, Span
 from pytest_llmwatch.pricing import PriceBook
 from pytest_llmwatch.redact import Redactor
 
@@ -44,7 +47,8 @@ class CaptureSession:
         redactor: Scrubs all that is kept.
         guard: Called before each live attempt; may raise `SpendLimitReached`.
         on_call: Takes each finished logical call, redacted and priced; from whatever thread it ended in.
-        hash_key: Key of the hash of user ids; None = users are dropped.
+        on_span: Takes each finished span, redacted; from whatever thread it ended in.
+        hash_key: Key of the hash of user ids, or how to get it; None = users are dropped.
     """
 
     def __init__(
@@ -55,7 +59,8 @@ class CaptureSession:
         redactor: Redactor,
         guard: Callable[[], None] | None = None,
         on_call: Callable[[Call], None] | None = None,
-        hash_key: bytes | None = None,
+        on_span: Callable[[Span], None] | None = None,
+        hash_key: HashKey = None,
     ) -> None:
         self.options = options
         self.problems: list[Problem] = []
@@ -70,6 +75,7 @@ class CaptureSession:
         self._on_call = on_call
         self._targets = Targets(options.base_urls, options.include, options.exclude)
         self._builder = CallBuilder(prices, redactor, hash_key)
+        self._spans = SpanKeeper(redactor, hash_key, on_span)
         self._circuit = Circuit(options.dead_after)
         self._limiter = RateLimiter(options.rpm)
         self._shelf = Shelf(
@@ -100,9 +106,12 @@ class CaptureSession:
         self._sdk = sdk.SdkWrapper(self._open_call, self._call)
         for problem in self._sdk.install():
             self._report(problem)
+        tracing_wrap.sources.append(self._trace)
 
     def stop(self) -> None:
         """Remove the wrappers and close the clients that were opened; harmless when not started."""
+        with contextlib.suppress(ValueError):
+            tracing_wrap.sources.remove(self._trace)
         for installation in reversed(self._installed):
             installation.remove()
         self._installed = []
@@ -122,10 +131,12 @@ class CaptureSession:
         """
         before = self._watch.get()
         self._watch.set(watch)
+        watch.trace.keeper = self._spans
         with self._lock:
             self._stack.append(watch)
         try:
-            yield watch
+            with watch.trace.at_home():
+                yield watch
         finally:
             # set, not reset: a fixture's teardown may run in another context
             self._watch.set(before)
@@ -167,6 +178,10 @@ class CaptureSession:
         stack = self._stack
         return stack[-1] if stack else None
 
+    def _trace(self) -> Trace | None:
+        watch = self._current()
+        return None if watch is None else watch.trace
+
     def _open_call(self) -> LogicalCall | None:
         watch = self._current()
         return None if watch is None else LogicalCall(watch, self._finished)
@@ -207,6 +222,7 @@ class CaptureSession:
             exchange.replayed = recorded
             body, times = keep.restore(exchange, recorded)
             exchange.settle(body, times)
+            call.replays(exchange)
             self._remember(exchange, module)
             return exchange
         if not self._may_go_live(handle):
@@ -271,6 +287,7 @@ class CaptureSession:
         if last.sent.method != "POST":
             return  # reading or deleting what an earlier call made: kept for the replay, but no call of a model
         record = self._builder.build(call)
+        call.times.over(record)
         call.watch.add(record)
         if call.context is not None:
             call.context.calls.append(record)

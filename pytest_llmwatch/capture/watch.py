@@ -8,16 +8,15 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from pytest_llmwatch.capture.labels import LABELS
+from pytest_llmwatch.capture.spans import Trace
 from pytest_llmwatch.errors import LlmwatchError
-from pytest_llmwatch.model import Call, Case
+from pytest_llmwatch.model import Call, Case, Span
 
 if TYPE_CHECKING:
     from pytest_llmwatch.capture.cassette import CassetteHandle
 
-LABELS = (
-    "feature", "team", "user", "tenant", "environment", "session", "stage", "prompt_name", "prompt_version",
-)  # fmt: skip
-"""Labels that are fields of a call; any other becomes a tag ``key=value``."""
+__all__ = ["LABELS", "Watch"]
 
 
 class Watch:
@@ -60,6 +59,8 @@ class Watch:
         """Missing recordings and the like, noted even where the application swallows them."""
         self._counter = itertools.count()
         self.trace_id = self._hash("trace")[:32]
+        self.trace = Trace(self)
+        """The spans of this execution."""
 
     def tag(self, **labels: str) -> None:
         """Add labels to the calls that start from now on."""
@@ -72,6 +73,15 @@ class Watch:
     def call_id(self, index: int) -> str:
         """Return the id of call ``index``: the same in every run, whatever ``-n`` is."""
         return self._hash(str(index))[:16]
+
+    def span_id(self, index: int) -> str:
+        """Return the id of span ``index``, as :meth:`call_id` does."""
+        return self._hash(f"span\0{index}")[:16]
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Finished spans, in the order in which they were started."""
+        return self.trace.spans
 
     def add(self, call: Call) -> None:
         """Keep a finished call in its place."""

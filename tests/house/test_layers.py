@@ -20,7 +20,7 @@ PACKAGE = "pytest_llmwatch"
 # Lowest first. A name is a module or a folder; "budget*" is budget.py and its helpers budget_*.py, one family.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors", "format"),
-    ("call", "semconv", "schema"),
+    ("call", "semconv", "schema", "tracing*"),
     ("model",),
     ("codec", "hookspecs", "atomic", "messages"),
     ("records*",),
@@ -29,6 +29,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("measure*",),
     ("budget_suggest",),
     ("compare*",),
+    ("baseline*",),
     ("gate*",),
     ("incidents*",),
     ("report", "export", "alerts"),
