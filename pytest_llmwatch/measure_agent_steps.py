@@ -7,7 +7,7 @@ order, from the tool's own span or record, from what the next request told the m
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -375,15 +375,15 @@ def _offered(call: Call) -> frozenset[str] | None:
 
 
 def retrievals_of(steps: Sequence[Call], spans: Sequence[Span], last: str | None) -> tuple[RetrievalStep, ...]:
-    """Return each retrieval once, also where a span and the call after it both carry it."""
+    """Return each retrieval once: a call with what a span, a record or an earlier call retrieved is a copy."""
     own = [RetrievalStep(s.retrieval, last) for s in spans if s.retrieval is not None]
-    left = Counter(_same(s.retrieval) for s in own)
+    own += [
+        RetrievalStep(c.retrieval, c.id) for c in steps if c.operation == "retrieval" and c.retrieval is not None
+    ]
+    seen = {_same(s.retrieval) for s in own}
     for call in steps:
-        if call.retrieval is None:
-            continue
-        if left[_same(call.retrieval)] > 0:
-            left[_same(call.retrieval)] -= 1
-        else:
+        if call.retrieval is not None and call.operation != "retrieval" and _same(call.retrieval) not in seen:
+            seen.add(_same(call.retrieval))
             own.append(RetrievalStep(call.retrieval, call.id))
     return tuple(own)
 

@@ -114,8 +114,12 @@ def test_the_span_and_the_call_that_carry_one_retrieval_are_one() -> None:
     given = task(0, ids("d1"))
     given["calls"] = [Call("c0", nodeid="t.py::t[0]", retrieval=ids("d1"))]
     assert of(run_of(given), "empty_rate").n == 1
+    given["calls"] *= 2
+    assert of(run_of(given), "empty_rate").n == 1
     given["calls"] = [Call("c0", nodeid="t.py::t[0]", retrieval=ids("d2"))]
     assert of(run_of(given), "empty_rate").n == 2
+    given["spans"] *= 2
+    assert of(run_of(given), "empty_rate").n == 3
 
 
 DOCUMENTS = st.lists(st.sampled_from(["d1", "d2", "d3", "d4"]), max_size=4, unique=True)
