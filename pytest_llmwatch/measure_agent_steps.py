@@ -126,7 +126,7 @@ def with_fallbacks(calls: Sequence[Call]) -> tuple[Call, ...]:
         found = call.fallback
         if found is None:
             found = any(_elsewhere(before, call) and _after(before, call) for before in same)
-        out.append(replace(call, fallback=found))
+        out.append(call if found is call.fallback else replace(call, fallback=found))
         if call.failed:
             same.append(call)
     return tuple(out)
@@ -178,6 +178,13 @@ def _filled(tool: ToolCall, later: Sequence[Mapping[str, ToolResult]]) -> ToolCa
 
 def agent_tasks(part: Slice) -> list[AgentTask]:
     """Return the first attempts of a slice's tasks; records that share a trace make one task."""
+    if "agent_tasks" not in part.memo:
+        part.memo["agent_tasks"] = _agent_tasks(part)
+    found: list[AgentTask] = part.memo["agent_tasks"]
+    return found
+
+
+def _agent_tasks(part: Slice) -> list[AgentTask]:
     spans: dict[tuple[str | None, int, int], list[Span]] = defaultdict(list)
     for span in part.spans:
         spans[span.nodeid, span.repeat, span.attempt].append(span)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pytest_llmwatch.measure_agent import LOOP_LENGTH
@@ -43,7 +43,7 @@ def _loops(task: AgentTask) -> bool:
     return any(count >= LOOP_LENGTH for count in Counter(s.what for s in task.tools).values())
 
 
-def _tools(steps: Iterable[ToolStep]) -> list[Mapping[str, Any]]:
+def _tools(steps: Iterable[ToolStep]) -> list[dict[str, Any]]:
     groups: dict[str, list[ToolStep]] = defaultdict(list)
     for step in steps:
         groups[step.name].append(step)

@@ -6,6 +6,7 @@ import fnmatch
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_llmwatch.budget_types import Scope
 from pytest_llmwatch.model import Call, CaseResult, Run, Span
@@ -56,6 +57,8 @@ class Slice:
     scope: Scope | None = None
     clusters: dict[str, str] = field(default_factory=dict)
     """Cluster by call id."""
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What several rules of this slice compute alike."""
 
     @property
     def empty(self) -> bool:
