@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_llmwatch.capture.client import ClientSettings, open_async_client, shared_client
@@ -76,9 +76,9 @@ class LlmCall:
             openai.OpenAIError: Any other failure, as the SDK raises it.
         """
         ask = self._ask(prompt, model, case, api, params)
-        with self._inside(ask) as context:
+        with self._inside(ask):
             response = ask.create(shared_client(self._session, self._settings))
-        return self._reply(context, text_of(response, ask.api), response)
+        return self._reply(ask.context, text_of(response, ask.api), response)
 
     def stream(
         self,
@@ -93,13 +93,25 @@ class LlmCall:
 
         Chat Completions is asked to report usage at the end, unless ``stream_options`` says otherwise.
         """
-        ask = self._ask(prompt, model, case, api, params)
-        ask.params["stream"] = True
-        if ask.api == "chat":
-            ask.params.setdefault("stream_options", {"include_usage": True})
-        with self._inside(ask) as context:
+        ask = self._ask(prompt, model, case, api, params).streamed()
+        with self._inside(ask):
             events = ask.create(shared_client(self._session, self._settings))
-        return TextStream(self, events, context, ask)
+        return TextStream(self, ask, events)
+
+    def astream(
+        self,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        case: Case | None = None,
+        api: Api | None = None,
+        **params: Any,
+    ) -> AsyncTextStream:
+        """Make a streamed call in an event loop: ``async for piece in llm_call.astream(...)``. See `stream`.
+
+        The request is made when the first piece is asked for.
+        """
+        return AsyncTextStream(self, self._ask(prompt, model, case, api, params).streamed())
 
     async def aio(
         self,
@@ -112,10 +124,10 @@ class LlmCall:
     ) -> Reply:
         """Make one call in an event loop. See `__call__`."""
         ask = self._ask(prompt, model, case, api, params)
-        with self._inside(ask) as context:
+        with self._inside(ask):
             async with open_async_client(self._session, self._settings) as client:
                 response = await ask.create(client)
-        return self._reply(context, text_of(response, ask.api), response)
+        return self._reply(ask.context, text_of(response, ask.api), response)
 
     def _ask(
         self, prompt: Prompt, model: str | None, case: Case | None, api: Api | None, params: dict[str, Any]
@@ -142,11 +154,20 @@ class LlmCall:
         return _Ask(api, {"model": model, **adapted}, CallContext(labels, case or self._watch.case))
 
     @contextlib.contextmanager
-    def _inside(self, ask: _Ask) -> Iterator[CallContext]:
-        """Let calls inside carry the labels; turn what only the endpoint can mend into one clean line."""
+    def _inside(self, ask: _Ask) -> Iterator[None]:
+        """Let calls inside carry the labels, and name errors as `_named` does."""
         token = CONTEXT.set(ask.context)
         try:
-            yield ask.context
+            with self._named(ask):
+                yield
+        finally:
+            CONTEXT.reset(token)
+
+    @contextlib.contextmanager
+    def _named(self, ask: _Ask) -> Iterator[None]:
+        """Turn what only the endpoint can mend into one clean line."""
+        try:
+            yield
         except LlmwatchError:
             raise
         except Exception as error:
@@ -155,8 +176,6 @@ class LlmCall:
                 raise
             self._watch.note(known)
             raise known from error
-        finally:
-            CONTEXT.reset(token)
 
     def _reply(self, context: CallContext, text: str, raw: Any) -> Reply:
         if not context.calls:
@@ -175,45 +194,63 @@ class _Ask:
         self.params = params
         self.context = context
 
+    def streamed(self) -> _Ask:
+        """Ask for a stream, with usage at its end."""
+        self.params["stream"] = True
+        if self.api == "chat":
+            self.params.setdefault("stream_options", {"include_usage": True})
+        return self
+
     def create(self, client: Any) -> Any:
+        """Make the request through a sync or an async client."""
         endpoint = client.chat.completions if self.api == "chat" else client.responses
         return endpoint.create(**self.params)
 
 
-class TextStream:
-    """The pieces of a streamed answer, in order; a context manager that closes the stream."""
+class _Pieces:
+    """What a streamed answer has given so far."""
 
-    def __init__(self, owner: LlmCall, events: Any, context: CallContext, ask: _Ask) -> None:
+    def __init__(self, owner: LlmCall, ask: _Ask, events: Any = None) -> None:
         self._owner = owner
-        self._events = events
-        self._context = context
         self._ask = ask
+        self._events = events
         self._pieces: list[str] = []
         self._reply: Reply | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        with self._owner._inside(self._ask):
-            for event in self._events:
-                piece = _piece(event, self._ask.api)
-                if piece:
-                    self._pieces.append(piece)
-                    yield piece
 
     @property
     def text(self) -> str:
         """The text so far."""
         return "".join(self._pieces)
 
+    def _take(self, event: Any) -> str:
+        piece = _piece(event, self._ask.api)
+        if piece:
+            self._pieces.append(piece)
+        return piece
+
+    def _replied(self) -> Reply:
+        if self._reply is None:
+            self._reply = self._owner._reply(self._ask.context, self.text, None)
+        return self._reply
+
+
+class TextStream(_Pieces):
+    """The pieces of a streamed answer, in order; a context manager that closes the stream."""
+
+    def __iter__(self) -> Iterator[str]:
+        with self._owner._named(self._ask):
+            for event in self._events:
+                if piece := self._take(event):
+                    yield piece
+
     @property
     def reply(self) -> Reply:
         """The reply; reads the rest of the stream if it was not read to its end."""
-        if self._reply is None:
-            if not self._context.calls:
-                for _ in self:
-                    pass
-                self.close()
-            self._reply = self._owner._reply(self._context, self.text, None)
-        return self._reply
+        if not self._ask.context.calls:
+            for _ in self:
+                pass
+            self.close()
+        return self._replied()
 
     def close(self) -> None:
         """Close the stream; what came so far is recorded."""
@@ -226,6 +263,60 @@ class TextStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class AsyncTextStream(_Pieces):
+    """The pieces of a streamed answer in an event loop; an async context manager that closes the stream."""
+
+    def __init__(self, owner: LlmCall, ask: _Ask) -> None:
+        super().__init__(owner, ask)
+        self._client: Any = None
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        if self._events is None:
+            self._client = open_async_client(self._owner._session, self._owner._settings)
+            try:
+                with self._owner._inside(self._ask):
+                    self._events = await self._ask.create(self._client)
+            except BaseException:
+                await self.aclose()
+                raise
+        with self._owner._named(self._ask):
+            async for event in self._events:
+                if piece := self._take(event):
+                    yield piece
+        await self.aclose()
+
+    @property
+    def reply(self) -> Reply:
+        """The reply, once the stream was read to its end or closed.
+
+        Raises:
+            UsageError: It is still open: only its reader can wait for the rest.
+        """
+        if not self._ask.context.calls and (self._events is None or self._client is not None):
+            raise UsageError(
+                "the stream of llm_call.astream() is not over: read it to its end, or close it with aclose(), "
+                "before .reply",
+                slug="stream-open",
+            )
+        return self._replied()
+
+    async def aclose(self) -> None:
+        """Close the stream; what came so far is recorded. Closing twice is harmless."""
+        client, self._client = self._client, None
+        if self._events is not None:
+            await self._events.close()
+        if client is not None:
+            await client.close()
+
+    async def __aenter__(self) -> AsyncTextStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
 
 def adapt(params: Mapping[str, Any], api: Api) -> dict[str, Any]:

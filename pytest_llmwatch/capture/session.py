@@ -275,7 +275,9 @@ class CaptureSession:
         if exchange.replayed is None and module is not None:
             body, times = keep.decode(exchange, module)
             exchange.settle(body, times)
-            if exchange.slot is not None and exchange.cassette is not None and exchange.error_type != "cancelled":
+            if exchange.error_type == "cancelled":
+                exchange.slot = None  # a replay could only wait for ever; the reserved place is dropped
+            if exchange.slot is not None and exchange.cassette is not None:
                 exchange.cassette.record(exchange.slot, keep.keep(exchange, self._redactor, body, times))
         exchange.call.settle()
 

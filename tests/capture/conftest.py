@@ -226,6 +226,8 @@ class Api:
         self.base_url = ""
         self.delay = 0.0
         """Seconds that each answer takes on the server."""
+        self.script: list[tuple[float, str]] = []
+        """For the next chat completions: how long each takes more, and what it says."""
 
     def answer(self, method: str, path: str, query: str, body: bytes, kind: str) -> tuple[str, Any]:
         """Return content type and body; a list is sent as a stream of events."""
@@ -298,6 +300,9 @@ class Api:
 
     def _completions(self, data: Any, parts: Any) -> tuple[str, Any]:
         text = json.dumps({"city": "Paris", "people": 2_100_000}) if data.get("response_format") else "Paris."
+        if self.script:
+            pause, text = self.script.pop(0)
+            time.sleep(pause)
         base = {"id": "chatcmpl-1", "created": 1, "model": data.get("model", "gpt-4o-mini")}
         if data.get("stream"):
             base["object"] = "chat.completion.chunk"
