@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from llmock.ratelimit import LimitSettings, RateLimiter
 from llmock.scenarios import Fail, Match, Reply, ToolCall, ToolFault
 from llmock.testing import LLMockServer
 
@@ -175,3 +176,30 @@ def test_every_rule_breaks_and_holds(project: Any, loopback: LLMockServer, monke
     project.budget(BREAKS)
     assert main(["gate", records, "--budget", "budget.toml", "-o", "broken"]) == 1
     capsys.readouterr()
+
+
+QUOTA = """
+import openai
+
+def test_calls():
+    client = openai.OpenAI(max_retries=0)
+    for i in range(5):
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": str(i)}])
+"""
+
+
+def test_a_quota_from_the_headers(project: Any, loopback: LLMockServer, monkeypatch: Any) -> None:
+    project.path.joinpath("test_quota.py").write_text(QUOTA)
+    project.budget('[throughput]\nrpm_quota = "headers"\n')
+    monkeypatch.setattr(loopback.state, "limiter", RateLimiter(LimitSettings(rpm=5)))
+    full = project.run("--llm-budget=budget.toml")
+    assert full.ret == 1, full.stdout.str()
+    assert figures_of_quota(project) == ("fail", 1.0)
+    monkeypatch.setattr(loopback.state, "limiter", RateLimiter(LimitSettings(rpm=50)))
+    assert project.run("--llm-budget=budget.toml", "--llm-record=all").ret == 0
+    assert figures_of_quota(project) == ("pass", 0.1)
+
+
+def figures_of_quota(project: Any) -> tuple[str, float]:
+    verdict = project.report()["verdicts"][0]
+    return verdict["verdict"], round(verdict["observed"], 2)
