@@ -31,6 +31,8 @@ class Usage:
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     estimated: bool = False
+    cache_write_tokens: int | None = None
+    """The part of ``input_tokens`` that was written to a cache, None where the vendor does not say."""
 
 
 @dataclass(frozen=True, slots=True)

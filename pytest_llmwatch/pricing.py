@@ -14,6 +14,18 @@ from pytest_llmwatch.model import Cost, Price, Usage
 
 _VERIFIED = re.compile(r"verified (?:on )?(\d{4}-\d\d-\d\d)")
 
+_LISTED_AS = {
+    "gcp.gemini": "google",
+    "gcp.vertex_ai": "google",
+    "gcp.gen_ai": "google",
+    "mistral_ai": "mistral",
+    "x_ai": "x-ai",
+    "azure.ai.inference": "azure",
+    "azure.ai.openai": "azure",
+    "aws.bedrock": "aws",
+}
+"""OpenTelemetry's provider names where genai-prices has another; the rest is found as it is, or by its host."""
+
 ExtraPrice = Callable[[str, str | None, Usage], Any]
 """``(model, provider, usage) -> Cost | None``: the hook for models that the price list does not know."""
 
@@ -45,7 +57,7 @@ class PriceBook:
 
         Args:
             model: Model asked for.
-            provider: ``openai``, ``azure``, or a host name.
+            provider: A name of OpenTelemetry's (``openai``, ``anthropic``, ``gcp.gemini``), or a host name.
             usage: Tokens; cached tokens are a part of the input tokens.
             response_model: Model that answered, None if unknown.
             at: ISO time of the call, for prices that changed; None = now.
@@ -89,14 +101,19 @@ def _from_price(price: Price, usage: Usage) -> Cost:
 def _listed(name: str, provider: str | None, usage: Usage, at: str | None) -> Cost | None:
     import genai_prices
 
+    read = usage.input_tokens or 0
+    cached = min(usage.cached_tokens or 0, read)
     tokens = genai_prices.Usage(
-        input_tokens=usage.input_tokens or 0,
+        input_tokens=read,
         output_tokens=usage.output_tokens or 0,
-        cache_read_tokens=min(usage.cached_tokens or 0, usage.input_tokens or 0),
+        cache_read_tokens=cached,
+        cache_write_tokens=min(usage.cache_write_tokens or 0, read - cached),
     )
     when = _time(at)
     wheres: list[dict[str, str]] = [{}]
-    if provider and "." in provider and not provider.replace(".", "").isdigit():
+    if provider in _LISTED_AS:
+        wheres.insert(0, {"provider_id": _LISTED_AS[provider]})
+    elif provider and "." in provider and not provider.replace(".", "").isdigit():
         wheres.insert(0, {"provider_api_url": f"https://{provider}"})
     elif provider and provider.isalpha():
         wheres.insert(0, {"provider_id": provider})

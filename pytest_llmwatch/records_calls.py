@@ -58,6 +58,7 @@ def to_record(call: Call, result: CaseResult | None = None, case: Case | None = 
         "output_tokens": usage.get("output_tokens"),
         "cached_tokens": usage.get("cached_tokens"),
         "reasoning_tokens": usage.get("reasoning_tokens"),
+        "cache_write_tokens": usage.get("cache_write_tokens"),
         "total_tokens": usage.get("total_tokens"),
         "tokens_estimated": usage.get("estimated"),
         "cost_usd": cost.get("usd"),
@@ -142,6 +143,7 @@ def own_call(value: Mapping[str, Any]) -> Call:
         "total_tokens": value.get("total_tokens"),
         "cached_tokens": value.get("cached_tokens"),
         "reasoning_tokens": value.get("reasoning_tokens"),
+        "cache_write_tokens": value.get("cache_write_tokens"),
         "estimated": value.get("tokens_estimated", False),
     }
     data["usage"] = usage
@@ -189,6 +191,7 @@ def foreign_call(data: Mapping[str, Any]) -> Call:
             total_tokens=data.get("total_tokens"),
             cached_tokens=data.get("cached_tokens"),
             reasoning_tokens=data.get("reasoning_tokens"),
+            cache_write_tokens=data.get("cache_write_tokens"),
         ),
         cost=Cost(usd=data.get("cost_usd"), source=source),
         tool_calls=_named("tool_calls", fields.tool_calls, data) or (),

@@ -25,6 +25,7 @@ NUMBER_FIELDS = frozenset({"latency", "ttft", "cost_usd", "queue_wait"})
 INTEGER_FIELDS = frozenset(
     {
         *("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "total_tokens"),
+        "cache_write_tokens",
         *("retries", "sample", "server_port"),
     }
 )
@@ -49,6 +50,7 @@ _ALIASES = {
     "input_tokens": "prompt_tokens input_token_count prompt_token_count tokens_in",
     "output_tokens": "completion_tokens output_token_count completion_token_count tokens_out",
     "cached_tokens": "cached_input_tokens cache_read_input_tokens cached_content_token_count",
+    "cache_write_tokens": "cache_creation_input_tokens",
     "total_tokens": "total_token_count",
     "cost_usd": "cost total_cost usd price_usd total_cost_usd",
     "model": "model_name model_id request_model",

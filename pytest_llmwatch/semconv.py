@@ -28,6 +28,7 @@ CALL_ATTRIBUTES: dict[str, Attribute] = {
     "input_tokens": Attribute("gen_ai.usage.input_tokens", "{token}", "gen_ai.usage.prompt_tokens"),
     "output_tokens": Attribute("gen_ai.usage.output_tokens", "{token}", "gen_ai.usage.completion_tokens"),
     "cached_tokens": Attribute("gen_ai.usage.cache_read.input_tokens", "{token}"),
+    "cache_write_tokens": Attribute("gen_ai.usage.cache_creation.input_tokens", "{token}"),
     "reasoning_tokens": Attribute("gen_ai.usage.reasoning.output_tokens", "{token}"),
     "ttft": Attribute("gen_ai.response.time_to_first_chunk", "s"),
     "session": Attribute("gen_ai.conversation.id"),

@@ -1,21 +1,31 @@
-"""What a request asks for: model, parameters, prompt text, tools."""
+"""What a request asks for: model, parameters, prompt text, tools.
+
+OpenAI's words and those of the vendors that share them are read here; Gemini's format has a reader of its own.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_llmwatch.capture import asked_gemini, asked_text
+from pytest_llmwatch.capture.values import as_dict, as_list, as_text, loads
 from pytest_llmwatch.messages import tool_results
 from pytest_llmwatch.model import ToolResult
 
 _PARAMETERS = (
-    "temperature", "top_p", "seed", "n", "stop", "presence_penalty", "frequency_penalty", "logprobs",
+    "temperature", "top_p", "top_k", "seed", "n", "stop", "presence_penalty", "frequency_penalty", "logprobs",
     "top_logprobs", "tool_choice", "parallel_tool_calls", "reasoning_effort", "service_tier", "truncation",
-    "verbosity", "previous_response_id", "dimensions", "encoding_format",
+    "verbosity", "previous_response_id", "dimensions", "encoding_format", "safe_prompt", "prompt_mode",
 )  # fmt: skip
-_MAX_TOKENS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
+_OTHER_NAMES = {
+    "max_tokens": ("max_output_tokens", "max_completion_tokens", "max_tokens"),
+    "stop": ("stop_sequences",),  # Anthropic, Cohere
+    "seed": ("random_seed",),  # Mistral
+    "top_p": ("p",),  # Cohere
+    "top_k": ("k",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,40 +40,63 @@ class Asked:
     tool_results: tuple[ToolResult, ...] = ()
 
 
-def read_request(body: bytes) -> Asked:
-    """Read a request's body; anything that is not a JSON object gives an empty `Asked`."""
+def read_request(body: bytes, path: str = "") -> Asked:
+    """Read a request's body; anything that is not a JSON object gives an empty `Asked`.
+
+    Args:
+        body: The body, JSON.
+        path: Path of the URL: Gemini, Vertex AI and Azure name the model in it, the first also whether to stream.
+    """
     try:
-        data = json.loads(body)
+        data = loads(body)
     except ValueError:
         return Asked()
     if not isinstance(data, dict):
         return Asked()
-    model = data.get("model")
+    turns, parameters, tools = _READERS.get(asked_gemini.knows(data), _common)(data)
+    if tools:
+        parameters["tools"] = sorted(tools)
     return Asked(
-        model=model if isinstance(model, str) else None,
-        input=_input(data),
-        parameters=_parameters(data),
-        stream=bool(data.get("stream")),
-        tools=_tools(data.get("tools")),
+        model=as_text(data.get("model")) or asked_gemini.model_of(path),
+        input=asked_text.joined(turns),
+        parameters=parameters,
+        stream=bool(data.get("stream")) or asked_gemini.streams(path),
+        tools=tools,
         tool_results=tool_results(data),
     )
 
 
+Read = tuple[list[tuple[str, str]], dict[str, Any], dict[str, Any]]
+"""Turns as (role, text), parameters, tools."""
+
+
+def _common(data: Mapping[str, Any]) -> Read:
+    tools = _tools(data.get("tools"))
+    return asked_text.turns(data), _parameters(data), tools
+
+
+_READERS: dict[bool, Callable[[Mapping[str, Any]], Read]] = {True: asked_gemini.read, False: _common}
+
+
 def _parameters(data: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {k: data[k] for k in _PARAMETERS if data.get(k) is not None}
-    for name in _MAX_TOKENS:
-        if data.get(name) is not None:
-            out["max_tokens"] = data[name]
-            break
-    reasoning = data.get("reasoning")
-    if isinstance(reasoning, dict) and reasoning.get("effort"):
-        out["reasoning_effort"] = reasoning["effort"]
-    response_format = data.get("response_format") or as_dict(data.get("text")).get("format")
-    if isinstance(response_format, dict):
-        out["response_format"] = response_format.get("type")
-    tools = sorted(_tools(data.get("tools")))
-    if tools:
-        out["tools"] = tools
+    for ours, theirs in _OTHER_NAMES.items():
+        value = next((data[name] for name in theirs if data.get(name) is not None), None)
+        if value is not None:
+            out.setdefault(ours, value)
+    reasoning = as_dict(data.get("reasoning"))
+    effort = reasoning.get("effort") or as_dict(data.get("output_config")).get("effort")
+    if effort:
+        out["reasoning_effort"] = effort
+    thinking = as_dict(data.get("thinking"))
+    budget = thinking.get("budget_tokens") or thinking.get("token_budget") or reasoning.get("max_tokens")
+    if budget:
+        out["thinking_budget"] = budget
+    # Chat Completions, Responses, and Anthropic's two
+    form = data.get("response_format") or as_dict(data.get("text")).get("format")
+    form = form or as_dict(data.get("output_config")).get("format") or data.get("output_format")
+    if isinstance(form, dict):
+        out["response_format"] = form.get("type")
     return out
 
 
@@ -72,68 +105,9 @@ def _tools(tools: Any) -> dict[str, Any]:
     for tool in as_list(tools):
         if not isinstance(tool, dict):
             continue
-        # Chat Completions nests the function, Responses does not
+        # Chat Completions nests the function, Responses and Anthropic do not
         function = tool["function"] if isinstance(tool.get("function"), dict) else tool
-        if isinstance(function.get("name"), str):
-            out[function["name"]] = function.get("parameters") or function.get("input_schema")
+        name = as_text(function.get("name"))
+        if name is not None:
+            out[name] = function.get("parameters") or function.get("input_schema")
     return out
-
-
-def _input(data: Mapping[str, Any]) -> str | None:
-    turns: list[tuple[str, str]] = []
-    for key, role in (("instructions", "system"), ("system", "system")):
-        if isinstance(data.get(key), str):
-            turns.append((role, data[key]))
-    for key in ("messages", "input", "prompt", "contents"):
-        value = data.get(key)
-        if isinstance(value, str):
-            turns.append(("user", value))
-        elif isinstance(value, list):
-            turns += [_turn(item) for item in value]
-    turns = [(role, text) for role, text in turns if text]
-    if not turns:
-        return None
-    if len(turns) == 1:
-        return turns[0][1]
-    return "\n\n".join(f"{role}: {text}" for role, text in turns)
-
-
-def _turn(item: Any) -> tuple[str, str]:
-    if not isinstance(item, dict):
-        return "user", item if isinstance(item, str) else ""
-    kind = item.get("type")
-    if kind == "function_call":
-        return "assistant", f"{item.get('name')}({item.get('arguments', '')})"
-    if kind == "function_call_output":
-        return "tool", content_text(item.get("output"))
-    text = content_text(item.get("content", item.get("parts")))
-    for call in as_list(item.get("tool_calls")):
-        function = as_dict(as_dict(call).get("function"))
-        text = f"{text}\n{function.get('name')}({function.get('arguments', '')})".strip()
-    return str(item.get("role", "user")), text
-
-
-def as_dict(value: Any) -> dict[str, Any]:
-    """Return ``value`` if it is a JSON object, else an empty one: bodies are hostile."""
-    return value if isinstance(value, dict) else {}
-
-
-def as_list(value: Any) -> list[Any]:
-    """Return ``value`` if it is a JSON array, else an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def content_text(content: Any) -> str:
-    """Return a message's content as text; an image or file becomes a short mark, never its bytes."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    parts = []
-    for part in content:
-        if isinstance(part, str):
-            parts.append(part)
-        elif isinstance(part, dict):
-            text = part.get("text") or part.get("refusal")
-            parts.append(text if isinstance(text, str) else f"[{part.get('type', 'part')}]")
-    return "\n".join(parts)

@@ -73,7 +73,7 @@ class Exchange:
         self.call = call
         self.sent = sent
         self.form = form
-        self.asked: Asked = read_request(_body(sent, form))
+        self.asked: Asked = read_request(_body(sent, form), urlsplit(sent.url).path)
         self.queue_wait: float | None = None
         """Seconds that it waited for the rate limiter and for a connection to be its own; None = not measured."""
         self.connect: float | None = None
@@ -280,7 +280,7 @@ class Exchange:
                         return float(value) / scale
                     except ValueError:
                         continue
-        return None
+        return self.answer.retry_after
 
     @property
     def address(self) -> tuple[str | None, int | None]:

@@ -162,6 +162,8 @@ def _parsed(event: Event) -> Any:
 def _written(raw: bytes, value: Any, plain: bool) -> bytes:
     """Return an event's bytes with its data replaced, other lines and line ends kept."""
     text = value["data"] if plain else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if not plain and raw.startswith(b"{"):
+        return text.encode("utf-8", "replace")  # an element of an array
     lines: list[bytes] = []
     written = False
     for line in raw.splitlines(keepends=True):

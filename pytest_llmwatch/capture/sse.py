@@ -1,4 +1,7 @@
-"""Server-sent events, as bytes: where each event stands and what it carries (WHATWG HTML, section 9.2)."""
+"""The events of a stream, as bytes: where each stands and what it carries.
+
+Server-sent events (WHATWG HTML, section 9.2), or the elements of one JSON array that grows.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_llmwatch.capture.values import loads
+
+_ARRAY = re.compile(rb"\s*\[\s*\{")
 _BREAK = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
@@ -33,13 +39,21 @@ class Event:
         Raises:
             ValueError: The data is not JSON: a corrupt chunk.
         """
-        import json
+        return loads(self.data)
 
-        return json.loads(self.data)
+
+def is_array(body: bytes) -> bool:
+    """Whether ``body`` begins as a JSON array of objects does."""
+    return _ARRAY.match(body) is not None
 
 
 def events(body: bytes) -> list[Event]:
-    """Return the events of ``body`` that carry data, in order; comments and bare names are left out."""
+    """Return the events of ``body`` that carry data, in order; comments and bare names are left out.
+
+    The elements of a JSON array of objects are its events.
+    """
+    if is_array(body):
+        return _elements(body)
     out: list[Event] = []
     start = 0
     while start < len(body):
@@ -50,6 +64,33 @@ def events(body: bytes) -> list[Event]:
             out.append(event)
         start = end
     return out
+
+
+_GAP = re.compile(rb"[\s,]*")
+_STEP = re.compile(rb'[^"{}]*([{}]|"(?:[^"\\]|\\.)*+")', re.DOTALL)
+"""Up to the next brace, or over a string: what tells where an object ends."""
+
+
+def _elements(body: bytes) -> list[Event]:
+    """Return the objects of a JSON array; the rest behind the last whole one is not closed."""
+    out: list[Event] = []
+    start = body.index(b"{")
+    while start < len(body) and body[start : start + 1] != b"]":
+        end, closed = _object_end(body, start)
+        out.append(Event(None, body[start:end].decode("utf-8", errors="replace"), start, end, closed))
+        gap = _GAP.match(body, end)
+        start = gap.end() if gap else end
+    return out
+
+
+def _object_end(body: bytes, start: int) -> tuple[int, bool]:
+    depth, place = 0, start
+    while match := _STEP.match(body, place):
+        place = match.end()
+        depth += {b"{": 1, b"}": -1}.get(match[1], 0)
+        if depth <= 0:
+            return place, True
+    return len(body), False
 
 
 def _event(block: bytes, start: int, end: int, *, closed: bool) -> Event | None:

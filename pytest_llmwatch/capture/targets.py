@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
+from pytest_llmwatch.capture.values import loads
 from pytest_llmwatch.model import Operation
 
 _VENDORS = re.compile(
@@ -23,11 +23,21 @@ _OPERATIONS: tuple[tuple[str, Operation], ...] = (
     ("/chat/completions", "chat"),
     ("/responses", "responses"),
     ("/embeddings", "embeddings"),
+    ("/agents/completions", "chat"),  # Mistral
+    ("/messages", "chat"),  # Anthropic
+    ("awPredict", "chat"),  # the same on Vertex AI
+    ("enerateContent", "chat"),  # Gemini, whole and streamed
+    ("/v1/chat", "chat"),  # Cohere
+    ("/v2/chat", "chat"),
+    ("mbedContent", "embeddings"),
+    ("mbedContents", "embeddings"),
+    ("/v1/embed", "embeddings"),
+    ("/v2/embed", "embeddings"),
 )
 
 _KNOWN = re.compile(
     # a model runs
-    r"/(?:chat/completions|completions|responses|embeddings|messages|moderations|rerank|ocr|v[12]/chat"
+    r"/(?:chat/completions|completions|responses|embeddings|messages|moderations|rerank|ocr|v[12]/(?:chat|embed)"
     r"|audio/(?:speech|transcriptions|translations)|images/(?:generations|edits|variations)|videos)"
     # or something is kept for it: files, batches, conversations
     r"(?:/[^:]*)?$|/(?:files|uploads|batches|models|assistants|threads|vector_stores|fine_tuning|conversations"
@@ -36,9 +46,27 @@ _KNOWN = re.compile(
 )
 """Paths of LLM APIs. On a host that is not known to be one, the body must ask a model as well."""
 
-_NO_MODEL = re.compile(r"/(?:files|uploads|vector_stores|conversations|containers|threads)(?:/[^:]*)?$")
+_NO_MODEL = re.compile(
+    r"/(?:files|uploads|vector_stores|conversations|containers|threads|models)(?:/[^:]*)?$"
+    r"|/messages/count_tokens$|:countTokens$"
+)
 
-VENDOR_NAMES = {"api.openai.com": "openai", "api.anthropic.com": "anthropic"}
+VENDOR_NAMES: tuple[tuple[str, str], ...] = (
+    (r"(?:[a-z]{2}\.)?api\.openai\.com", "openai"),
+    (r"api\.anthropic\.com", "anthropic"),
+    (r"generativelanguage\.googleapis\.com", "gcp.gemini"),
+    (r"(?:.+-)?aiplatform\.googleapis\.com", "gcp.vertex_ai"),
+    (r".+\.services\.ai\.azure\.com", "azure.ai.inference"),
+    (r".+\.azure\.com", "azure.ai.openai"),
+    (r"bedrock-runtime\..+\.amazonaws\.com", "aws.bedrock"),
+    (r"api\.mistral\.ai", "mistral_ai"),
+    (r"api\.cohere\.(?:com|ai)", "cohere"),
+    (r"api\.deepseek\.com", "deepseek"),
+    (r"api\.groq\.com", "groq"),
+    (r"api\.perplexity\.ai", "perplexity"),
+    (r"api\.x\.ai", "x_ai"),
+)
+"""Hosts, and the provider's name as OpenTelemetry's GenAI conventions give it (attribute ``provider.name``)."""
 
 
 def is_free(path: str) -> bool:
@@ -52,12 +80,8 @@ def operation(path: str) -> Operation:
 
 
 def provider(host: str) -> str:
-    """Return the provider's name: ``openai``, ``azure``, ``anthropic``, else the host."""
-    if host.endswith((".openai.azure.com", ".azure.com")):
-        return "azure"
-    if host.endswith(".api.openai.com"):
-        return "openai"
-    return VENDOR_NAMES.get(host, host)
+    """Return the provider's name of `VENDOR_NAMES`, the host where it has none there."""
+    return next((name for pattern, name in VENDOR_NAMES if re.fullmatch(pattern, host)), host)
 
 
 class Targets:
@@ -135,7 +159,7 @@ def _asks_a_model(body: bytes) -> bool:
     if b'"model"' not in body and b'"contents"' not in body:
         return False
     try:
-        data = json.loads(body)
+        data = loads(body)
     except ValueError:
         return False
     if not isinstance(data, dict):

@@ -70,6 +70,7 @@ def _finished(call: Call) -> dict[str, JSON]:
         "rate_limited_attempts": call.rate_limited_attempts,
         "input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens,
         "cached_tokens": usage.cached_tokens, "reasoning_tokens": usage.reasoning_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
         "tokens_estimated": usage.estimated or None,
         "cost_usd": call.cost.usd, "price_source": call.cost.source, "price_date": call.cost.date,
         "output_chars": call.output_chars, "cache_hit": call.cache_hit, "fallback": call.fallback,

@@ -1,0 +1,64 @@
+"""Values out of bodies that nobody vouches for: every reader takes the type it wants, or nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_LONE = re.compile("[\ud800-\udfff]")
+
+
+def loads(text: str | bytes) -> Any:
+    """Return JSON parsed.
+
+    Raises:
+        ValueError: It is not JSON, or nested so deep that it cannot be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """Return ``value`` if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return ``value`` if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def dicts(value: Any) -> list[dict[str, Any]]:
+    """Return the objects in a JSON array; empty where it is none."""
+    return [v for v in as_list(value) if isinstance(v, dict)]
+
+
+def as_text(value: Any) -> str | None:
+    """Return ``value`` if it is a text, with half surrogates (which no file can hold) replaced; else None."""
+    if not isinstance(value, str):
+        return None
+    return value if value.isascii() else _LONE.sub("\ufffd", value)
+
+
+def as_count(value: Any) -> int | None:
+    """Return ``value`` if it is a whole number of zero or more, else None."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def total(*counts: int | None) -> int | None:
+    """Return the sum of what is known, None where nothing is."""
+    known = [c for c in counts if c is not None]
+    return sum(known) if known else None
+
+
+def as_json(value: Any) -> str:
+    """Return ``value`` as it is if it is a text, else as JSON: arguments come in either form."""
+    if isinstance(value, str):
+        return as_text(value) or ""
+    try:
+        return as_text(json.dumps(value, ensure_ascii=False)) or ""
+    except (ValueError, RecursionError):
+        return ""
