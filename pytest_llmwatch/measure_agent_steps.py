@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pytest_llmwatch.measure_slice import Key, Slice, Task
 from pytest_llmwatch.measure_time import seconds
@@ -49,10 +49,16 @@ class ToolStep:
 
 @dataclass(frozen=True, slots=True)
 class RetrievalStep:
-    """One retrieval of a task; ``call_id`` as for `ToolStep`."""
+    """One retrieval of a task; ``call_id`` as for `ToolStep`. ``sources`` counts its documents by source."""
 
     retrieval: Retrieval
     call_id: str | None
+    sources: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Documents returned."""
+        return max(len(self.retrieval.ids), len(self.retrieval.documents))
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,16 +389,23 @@ def _offered(call: Call) -> frozenset[str] | None:
 
 def retrievals_of(steps: Sequence[Call], spans: Sequence[Span], last: str | None) -> tuple[RetrievalStep, ...]:
     """Return each retrieval once: a call with what a span, a record or an earlier call retrieved is a copy."""
-    own = [RetrievalStep(s.retrieval, last) for s in spans if s.retrieval is not None]
-    own += [
-        RetrievalStep(c.retrieval, c.id) for c in steps if c.operation == "retrieval" and c.retrieval is not None
+    own = [
+        _retrieval_step(s.retrieval, last, s.attributes.get("sources")) for s in spans if s.retrieval is not None
     ]
+    found = [c for c in steps if c.operation == "retrieval"]
+    own += [_retrieval_step(c.retrieval, c.id) for c in found if c.retrieval is not None]
     seen = {_same(s.retrieval) for s in own}
     for call in steps:
         if call.retrieval is not None and call.operation != "retrieval" and _same(call.retrieval) not in seen:
             seen.add(_same(call.retrieval))
-            own.append(RetrievalStep(call.retrieval, call.id))
+            own.append(_retrieval_step(call.retrieval, call.id))
     return tuple(own)
+
+
+def _retrieval_step(retrieval: Retrieval, call_id: str | None, sources: object = None) -> RetrievalStep:
+    step = RetrievalStep(retrieval, call_id)
+    given = sources if isinstance(sources, Mapping) else {retrieval.source: step.count} if retrieval.source else {}
+    return replace(step, sources={str(k): n for k, n in given.items() if isinstance(n, int)})
 
 
 def _same(retrieval: Retrieval) -> tuple[object, ...]:

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pytest_llmwatch.measure_agent import LOOP_LENGTH
-from pytest_llmwatch.measure_agent_steps import AgentTask, ToolStep, agent_tasks
+from pytest_llmwatch.measure_agent_steps import AgentTask, RetrievalStep, ToolStep, agent_tasks
 from pytest_llmwatch.measure_slice import Slice, quantile
-from pytest_llmwatch.model import Retrieval
 
 MOST = 50
 """Tools and sources that are named, most used first."""
@@ -26,7 +25,7 @@ def summary(part: Slice) -> dict[str, Any] | None:
         return None
     tasks = agent_tasks(part)
     tools = [step for task in tasks for step in task.tools]
-    found = [step.retrieval for task in tasks for step in task.retrievals]
+    found = [step for task in tasks for step in task.retrievals]
     with_calls = [t for t in tasks if t.calls]
     return {
         "tasks": len(with_calls),
@@ -65,13 +64,14 @@ def _tools(steps: Iterable[ToolStep]) -> list[dict[str, Any]]:
     return out
 
 
-def _retrieval(found: Sequence[Retrieval]) -> dict[str, Any]:
-    counts = [max(len(r.ids), len(r.documents)) for r in found]
-    sources = Counter(r.source or "not given" for r in found)
+def _retrieval(found: Sequence[RetrievalStep]) -> dict[str, Any]:
+    sources: Counter[str] = Counter()
+    for step in found:
+        sources.update(step.sources)
     return {
         "n": len(found),
-        "empty": counts.count(0),
-        "documents": math.fsum(counts) / len(counts),
-        "top_k": sorted({r.top_k for r in found if r.top_k is not None}),
+        "empty": sum(step.count == 0 for step in found),
+        "documents": math.fsum(step.count for step in found) / len(found),
+        "top_k": sorted({step.retrieval.top_k for step in found if step.retrieval.top_k is not None}),
         "sources": dict(sources.most_common(MOST)),
     }

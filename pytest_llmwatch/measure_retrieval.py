@@ -46,10 +46,10 @@ def ranks(golden: Sequence[str], found: Retrieval) -> list[set[int]] | None:
 
 
 def _comparable(wanted: Sequence[str], found: Retrieval) -> bool:
-    if found.ids and found.documents:
-        return True
-    looks_like_text = [" " in g for g in wanted]
-    return not all(looks_like_text) if found.ids else any(looks_like_text)
+    """Whether a golden document could have been found: ids among ids, or a text among texts."""
+    texts = [" " in g for g in wanted]
+    ids_known = bool(found.ids) or any(" " not in _plain(d) for d in found.documents)
+    return (ids_known and not all(texts)) or (bool(found.documents) and any(texts))
 
 
 def _plain(text: str) -> str:

@@ -122,8 +122,9 @@ def _retrieval_facts(given: Mapping[str, Any]) -> Iterator[tuple[str, str, str |
     yield "retrievals", f"{given['n']:,}", empty
     top_k = ", ".join(str(k) for k in given["top_k"])
     yield "documents each", fmt.value(given["documents"], "count"), f"top_k {top_k}" if top_k else None
-    if list(given["sources"]) != ["not given"]:
-        yield "sources", ", ".join(f"{name} {n:,}" for name, n in list(given["sources"].items())[:_TOP]), None
+    if given["sources"]:
+        shown = list(given["sources"].items())[:_TOP]
+        yield "documents by source", ", ".join(f"{name} {n:,}" for name, n in shown), None
 
 
 def _breakdown(key: str, title: str, groups: dict[str | None, list[Call]]) -> Breakdown:

@@ -63,6 +63,7 @@ def test_ids_cannot_be_held_against_texts() -> None:
     assert values(("d1",), Retrieval(documents=(TEXT,))) is None
     assert values((TEXT,), ids("d1")) is None
     assert values(("d1", TEXT), ids("d2")) is not None
+    assert values(("d1",), Retrieval(documents=("d2", "d3"))) == dict.fromkeys(NAMES, 0)
     found = scores(("d1",), [Retrieval(documents=(TEXT,))])
     assert {(s.value, s.label) for s in found} == {(None, "not_assessable")}
 
