@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch import __version__, cli_compare
+from pytest_llmwatch import __version__, cli_baseline, cli_compare
 from pytest_llmwatch.cli_load import STORE, load
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError
 
@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     gate = commands.add_parser("gate", help="judge a stored run, or RECORDS, against a budget")
     gate.add_argument("run_or_records", metavar="RUN|RECORDS")
     gate.add_argument("--budget", required=True, metavar="FILE")
+    gate.add_argument("--baseline", metavar="REF", help="baseline file or stored run (default: the budget's)")
     gate.add_argument("--map", action="append", default=[], metavar="OLD=NEW", help="rename a key of RECORDS")
     gate.add_argument("--json", action="store_true", help="print run.json instead of the table")
     gate.add_argument("-o", "--output", type=Path, metavar="DIR", help="write the report's files there")
@@ -75,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     report.set_defaults(run=cmd_report)
 
     cli_compare.add(commands)
+    cli_baseline.add(commands)
 
     budget = commands.add_parser("budget", help="check, suggest, or print the schema of a budget")
     _budget_commands(budget)
@@ -117,11 +119,14 @@ def cmd_init(args: argparse.Namespace) -> int:
 
 def cmd_gate(args: argparse.Namespace) -> int:
     """Judge a stored run or RECORDS."""
-    from pytest_llmwatch import pipeline
+    from pytest_llmwatch import pipeline, pipeline_baseline
 
     setup = pipeline.load_setup(Path(args.budget), args.budget, golden=[Path("golden_sets")])
     run, notes = load(args.run_or_records, args.map, setup)
-    report = pipeline.judge(run, setup.budget)
+    found = pipeline_baseline.load(
+        args.baseline, setup.budget, [Path("golden_sets")], base=Path(), store=Path(STORE)
+    )
+    report = pipeline.judge(run, setup.budget, baselines=found)
     _show(report, args.output, as_json=args.json, notes=notes)
     return report.exit_code
 

@@ -44,6 +44,14 @@ class Options:
     scope: str | None = None
     line: int | None = None
     warn_only: Mapping[str, str] = field(default_factory=dict)
+    alphas: Mapping[str, float] | None = None
+    """What each family may spend; None = its share of ``alpha``."""
+    session: Mapping[str, float] = field(default_factory=dict)
+    """Standard deviation between sessions by metric, from ``sessions`` sessions."""
+    sessions: int = 0
+    exact: bool = False
+    """The candidate is a replay: where every case has the very values of the baseline, nothing changed, however
+    few cases there are."""
 
     def bounds(self, metric: Metric) -> tuple[float, float]:
         """Return margin and smallest effect of a metric."""
@@ -75,13 +83,22 @@ def compare(base: Samples, candidate: Samples, options: Options) -> Outcome:
     both = [m for m in base.metrics() if m in candidate.metrics()]
     wanted = [m for m in options.metrics or both if m in both]
     metrics = [metric_named(m) for m in wanted]
-    alphas = split_alpha(options.alpha, {m.family for m in metrics})
+    shares = split_alpha(options.alpha, {m.family for m in metrics})
+    alphas = shares if options.alphas is None else {f: options.alphas.get(f, 0.0) for f in shares}
     verdicts: dict[str, Verdict] = {}
     for family in alphas:
         members = [m for m in metrics if m.family == family]
         seed = _seed(options.seed, family)
         found = (
-            tests.paired(base, candidate, sorted(common, key=str), members, seed)
+            tests.paired(
+                base,
+                candidate,
+                sorted(common, key=str),
+                members,
+                seed,
+                spread=options.session,
+                sessions=options.sessions,
+            )
             if common
             else tests.unpaired(base, candidate, members, seed)
         )
@@ -118,7 +135,9 @@ def verdict_of(found: Found, options: Options, alpha: float, candidate: Samples)
     only = options.warn_only.get(metric.name)
     reason = None
     grade: Grade = "inconclusive"
-    if found.missing > MAX_MISSING and metric.family == "quality":
+    if options.exact and found.drop == 0 and found.unmoved:
+        grade, reason = "pass", "unchanged"
+    elif found.missing > MAX_MISSING and metric.family == "quality":
         reason = "missing_data"
     elif proven and large:
         grade = "warn" if only else "fail"
@@ -136,13 +155,13 @@ def verdict_of(found: Found, options: Options, alpha: float, candidate: Samples)
         verdict=grade,
         layer=metric.layer,
         kind="test",
-        because=text.because(found, grade, margin, least, alpha, reason=reason, only=only),
+        because=options.prefix + text.because(found, grade, margin, least, alpha, reason=reason, only=only),
         family=metric.family,
         unit=metric.unit,
         direction="ceiling" if metric.higher_is_worse else "floor",
         observed=found.candidate,
         tier="fail" if grade == "fail" else "warn" if grade == "warn" else None,
-        reason=reason,
+        reason=reason if grade != "pass" else None,
         scope=options.scope,
         n=found.n,
         ci=(_finite(ends[0]), _finite(ends[1])),

@@ -25,6 +25,7 @@ class Found:
     p_adjusted: float
     spread: float
     attainable: float
+    units: int
     paired: bool
     baseline: float | None
     candidate: float | None
@@ -32,3 +33,5 @@ class Found:
     worst: tuple[tuple[Key, float, float], ...] = ()
     """Cases that moved most for the worse, with both sides' means."""
     repeats: tuple[int, int] = (1, 1)
+    unmoved: bool = False
+    """Whether no case's mean moved at all."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_llmwatch.budget_types import Family
 from pytest_llmwatch.measure_slice import Key, Slice, Task, slice_of
-from pytest_llmwatch.model import Call, Layer, Run
+from pytest_llmwatch.model import Call, CaseResult, Layer, Run
 
 Shape = Literal["score", "rate", "ratio"]
 
@@ -58,8 +60,11 @@ def metric_named(name: str) -> Metric:
 class Samples:
     """Figures of one side: ``values[metric][case]`` holds one value per execution, None = not measured.
 
-    ``inputs`` is what each case was asked, ``calls`` the last call of each execution of a case.
-    ``versions`` are those of the scorers. ``errored`` and ``executions`` count answers that never came.
+    The n-th value of every metric of a case is of the same execution (a missing tail counts as None), so that
+    scorers are permuted together. ``inputs`` is what each case was asked, ``calls`` the last call of each
+    execution of a case, ``prints`` a fingerprint of what each case is. ``versions`` are those of the scorers.
+    ``errored`` and ``executions`` count answers that never came. ``sessions`` tells in which recording session
+    each execution was.
     """
 
     values: dict[str, dict[Key, list[float | None]]] = field(default_factory=dict)
@@ -68,6 +73,8 @@ class Samples:
     inputs: dict[Key, str | None] = field(default_factory=dict)
     calls: dict[Key, list[str]] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    prints: dict[Key, str] = field(default_factory=dict)
+    sessions: dict[Key, list[int]] = field(default_factory=dict)
     executions: int = 0
     errored: int = 0
 
@@ -118,27 +125,47 @@ def _add(out: Samples, task: Task, *, judged: bool) -> None:
     out.weights.setdefault(key, task.weight)
     out.executions += 1
     out.errored += task.unanswered
-    first = task.first_attempt and result is not None
+    row = _of_calls([c for c in task.calls if c.operation not in ("tool", "retrieval", "agent")])
     if result is not None:
         out.inputs.setdefault(key, result.input)
-    if result is not None and result.call_ids:
-        out.calls.setdefault(key, []).append(result.call_ids[-1])
-    if first and result is not None:
-        answered = not task.unanswered
-        if judged and (answered or result.passed):
-            _put(out, "passed", key, float(result.passed))
-        for score in result.scores:
-            if not score.informational:
-                _put(out, score.name, key, score.value if answered else None)
-                out.versions.setdefault(score.name, score.version)
-    calls = [c for c in task.calls if c.operation not in ("tool", "retrieval", "agent")]
+        out.prints.setdefault(key, fingerprint(result))
+        if result.call_ids:
+            out.calls.setdefault(key, []).append(result.call_ids[-1])
+        if task.first_attempt:
+            row |= _of_result(out, result, answered=not task.unanswered, judged=judged)
+    done = out.sessions.setdefault(key, [])
+    for metric, value in row.items():
+        column = out.values.setdefault(metric, {}).setdefault(key, [])
+        column.extend([None] * (len(done) - len(column)))
+        column.append(value if value is not None and math.isfinite(value) else None)
+    done.append(0)
+
+
+def fingerprint(result: CaseResult) -> str:
+    """Return what tells whether a case is still the same: a hash of input, reference and context."""
+    text = json.dumps([result.input, result.reference, list(result.context)], ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _of_result(out: Samples, result: CaseResult, *, answered: bool, judged: bool) -> dict[str, float | None]:
+    row: dict[str, float | None] = {}
+    if judged and (answered or result.passed):
+        row["passed"] = float(result.passed)
+    for score in result.scores:
+        if not score.informational:
+            row[score.name] = score.value if answered else None
+            out.versions.setdefault(score.name, score.version)
+    return row
+
+
+def _of_calls(calls: Sequence[Call]) -> dict[str, float | None]:
     if not calls:
-        return
-    _put(out, "error", key, float(any(c.failed for c in calls)))
+        return {}
+    row: dict[str, float | None] = {"error": float(any(c.failed for c in calls))}
     if all(c.status in _BILLED for c in calls):
-        for name, pick in _AMOUNT_OF.items():
-            _put(out, name, key, _sum(pick(c) for c in calls))
-        _put(out, "ttft", key, calls[0].ttft)
+        row |= {name: _sum(pick(c) for c in calls) for name, pick in _AMOUNT_OF.items()}
+        row["ttft"] = calls[0].ttft
+    return row
 
 
 def _latency(call: Call) -> float | None:
@@ -158,9 +185,3 @@ def _sum(values: Iterable[float | None]) -> float | None:
     if any(v is None or not math.isfinite(v) or v < 0 for v in found):
         return None
     return math.fsum(v for v in found if v is not None)
-
-
-def _put(out: Samples, metric: str, key: Key, value: float | None) -> None:
-    if value is not None and not math.isfinite(value):
-        value = None
-    out.values.setdefault(metric, {}).setdefault(key, []).append(value)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import statistics as plain
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
 
 from pytest_llmwatch.compare_found import Found
 from pytest_llmwatch.compare_samples import Metric, Samples
 from pytest_llmwatch.measure_slice import Key
 from pytest_llmwatch.stats import permutation, rates
+from pytest_llmwatch.stats import sessions as session_effects
 from pytest_llmwatch.stats import unpaired as groups
 from pytest_llmwatch.stats.samples import Pair, logs, pair
 
@@ -18,7 +22,14 @@ _WORST = 5
 
 
 def paired(
-    base: Samples, candidate: Samples, keys: Sequence[Key], metrics: Sequence[Metric], seed: int
+    base: Samples,
+    candidate: Samples,
+    keys: Sequence[Key],
+    metrics: Sequence[Metric],
+    seed: int,
+    *,
+    spread: Mapping[str, float] = MappingProxyType({}),
+    sessions: int = 0,
 ) -> list[Found]:
     """Compare the metrics of one family over the common cases, adjusted over all of them."""
     pairs, used = [], []
@@ -35,11 +46,17 @@ def paired(
     if not usable:
         return []
     if len(usable) < len(metrics):
-        return paired(base, candidate, keys, usable, seed)
+        return paired(base, candidate, keys, usable, seed, spread=spread, sessions=sessions)
     ratio = metrics[0].shape == "ratio"
     if ratio:
         pairs = logs(pairs)
-    found = permutation.compare(pairs, seed=seed, higher_is_worse=metrics[0].higher_is_worse)
+    found = permutation.compare(
+        pairs,
+        seed=seed,
+        higher_is_worse=metrics[0].higher_is_worse,
+        session=[spread.get(m.name, 0.0) for m in metrics],
+        sessions=sessions,
+    )
     return [
         _found(m, c, (base, candidate), used, repeats=min(_shape(p) for p in pairs))
         for m, c in zip(metrics, found, strict=True)
@@ -89,12 +106,14 @@ def _found(
         p_adjusted=c.p_adjusted,
         spread=c.spread,
         attainable=c.attainable,
+        units=c.units,
         paired=True,
         baseline=_centre(base, metric, common),
         candidate=_centre(candidate, metric, common),
         missing=_missing(candidate, metric, keys),
         worst=_worst(base, candidate, metric, common),
         repeats=repeats,
+        unmoved=all(_case_mean(base, metric, k) == _case_mean(candidate, metric, k) for k in common),
     )
 
 
@@ -159,6 +178,7 @@ def unpaired(base: Samples, candidate: Samples, metrics: Sequence[Metric], seed:
                 p_adjusted=d.p,
                 spread=d.spread,
                 attainable=1 / math.comb(sum(d.n), d.n[1]) if sum(d.n) < 60 else 0.0,
+                units=min(d.n),
                 paired=False,
                 baseline=_centre(base, metric, _keys(base, metric)),
                 candidate=_centre(candidate, metric, _keys(candidate, metric)),
@@ -181,4 +201,27 @@ def _rows(side: Samples, metric: Metric, ratio: bool) -> list[tuple[str, float]]
             out.append((side.clusters[key], value))
         elif value > 0:
             out.append((side.clusters[key], math.log(value)))
+    return out
+
+
+def session_spread(side: Samples, metric: Metric) -> float:
+    """Return the standard deviation of a metric's mean between recording sessions (of its log for ratios)."""
+    numbers = sorted({s for row in side.sessions.values() for s in row})
+    if len(numbers) < 2:
+        return 0.0
+    keys = sorted(side.values.get(metric.name, {}), key=str)
+    tables = [[_of_session(side, metric, k, n) for k in keys] for n in numbers]
+    width = max((len(row) for table in tables for row in table), default=0)
+    if not width:
+        return 0.0
+    arrays = [np.array([row + [math.nan] * (width - len(row)) for row in table]) for table in tables]
+    found = session_effects.effect(arrays)
+    return found.sd if found is not None else 0.0
+
+
+def _of_session(side: Samples, metric: Metric, key: Key, number: int) -> list[float]:
+    out = []
+    for value, session in zip(side.values[metric.name][key], side.sessions[key], strict=False):
+        if session == number and value is not None and (metric.shape != "ratio" or value > 0):
+            out.append(math.log(value) if metric.shape == "ratio" else value)
     return out

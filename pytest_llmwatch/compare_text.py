@@ -22,6 +22,8 @@ def because(
 
     name, change = found.metric.name, _change(found)
     base = f"{_n(found)}, {_p(found)}"
+    if reason == "unchanged":
+        return f"{name} is unchanged in every case ({_n(found)}, replayed)"
     if reason == "missing_data":
         return f"{name} is inconclusive: {fmt.percent(found.missing)} of the answers never came ({base})"
     if grade == "fail" or (grade == "warn" and found.p_adjusted <= alpha and found.drop >= least):
@@ -66,7 +68,8 @@ def _size(found: Found, x: float) -> str:
 
 def _n(found: Found) -> str:
     if found.paired:
-        return f"{found.n} paired cases, {found.repeats[0]}+{found.repeats[1]} repeats"
+        clusters = f" in {fmt.plural(found.units, 'cluster')}" if found.units < found.n else ""
+        return f"{fmt.plural(found.n, 'paired case')}{clusters}, {found.repeats[0]}+{found.repeats[1]} repeats"
     return f"unpaired, at least {found.n} cases a side"
 
 

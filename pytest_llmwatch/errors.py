@@ -68,6 +68,10 @@ class RecordsError(UsageError):
     """A RECORDS file or a stored run cannot be read."""
 
 
+class BaselineError(UsageError):
+    """A baseline cannot be used."""
+
+
 class CassetteError(LlmwatchError):
     """A recording is stale, corrupt or unreadable."""
 

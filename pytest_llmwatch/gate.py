@@ -65,9 +65,13 @@ def judge(
             decided[limit.rule] = judging.fact(limit, figure, budget.cost)
         else:
             tests.append((limit, figure))
-    drifts = gate_drift.judge(run, budget, baselines or {})
+    sides = gate_drift.prepare(run, budget, (baselines or {}) if down is None else {})
     families: set[str | None] = {x.family for x, _ in tests if x.fail is not None}
-    shares = split_alpha(budget.gate.alpha, families | {v.family for v in drifts if v.p is not None})
+    drifting = gate_drift.families(sides)
+    shares = split_alpha(budget.gate.alpha, families | drifting)
+    # a family that tests both limits and drift gives each half of what it may spend
+    shares = {f: share / 2 if f in families and f in drifting else share for f, share in shares.items()}
+    drifts = gate_drift.judge(run, budget, sides, baselines or {}, alphas=shares, today=today)
     decided |= _tests(tests, shares)
     verdicts = (*(decided[x.rule] for x in budget.limits), *drifts)
     waivers = {w.rule: w for w in budget.waivers}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_llmwatch.budget_types import Budget
-from pytest_llmwatch.format import plural
 from pytest_llmwatch.compare_alpha import split_alpha
+from pytest_llmwatch.format import plural
 from pytest_llmwatch.gate_drift import is_drift
 from pytest_llmwatch.measure_slice import is_empty
 from pytest_llmwatch.model import Run, Verdict

@@ -31,6 +31,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Attempt",
     "Baseline",
+    "BaselineCase",
     "Call",
     "CallStatus",
     "CaptureMode",
@@ -256,6 +257,10 @@ class CaseResult:
     expected_documents: tuple[str, ...] | None = None
     """Golden documents of the case (ids or texts), None where it names none."""
     duration: float | None = None
+    metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """A user's own figures by name, in the order in which the test gave them."""
+    user_outcome: UserOutcome = field(default_factory=UserOutcome)
+    """What became of the answer, where the test knows it."""
     problem: str | None = None
     """Kind of the Problem that prevented it, e.g. ``infrastructure``; None where it was measured."""
 
@@ -340,17 +345,39 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class BaselineCase:
+    """One case of a baseline: ``values[metric]`` holds one value per execution, None = not measured.
+
+    ``sessions`` numbers the recording session of each execution; ``print`` is a fingerprint of what the case is.
+    """
+
+    print: str
+    values: Mapping[str, tuple[float | None, ...]]
+    sessions: tuple[int, ...] = ()
+    cluster: str | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Baseline:
-    """A frozen reference run of one golden set: scores per case and repeat, and what they were made with."""
+    """A frozen reference of one golden set: values per case and repeat, and what they were made with.
+
+    ``made_with`` names models, prompt versions, parameters and capture modes. ``sessions`` holds a run's id and
+    time for each recording session. ``accepted`` is the history of what replaced what, and why. ``anchor`` is the
+    baseline that every later one must not be worse than, None while this is the first.
+    """
 
     id: str
-    set: str
+    set: str | None
     time: str
-    cases: Mapping[str, JSON] = field(default_factory=dict)
+    cases: Mapping[str, BaselineCase] = field(default_factory=dict)
     scorers: Mapping[str, str] = field(default_factory=dict)
-    model: str | None = None
-    prompt_version: str | None = None
+    made_with: Mapping[str, JSON] = field(default_factory=dict)
+    sessions: tuple[Mapping[str, JSON], ...] = ()
     reason: str | None = None
+    self_check: Mapping[str, JSON] = field(default_factory=dict)
+    accepted: tuple[Mapping[str, JSON], ...] = ()
+    anchor: Baseline | None = None
     schema_version: int = SCHEMA_VERSION
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hmac
 import os
 import platform
 import secrets
@@ -18,10 +17,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch import __version__
+from pytest_llmwatch import __version__, pipeline_users
 from pytest_llmwatch.budget import Budget, check_scorers, empty_budget, load_budget
 from pytest_llmwatch.errors import UsageError
-from pytest_llmwatch.model import Call, Case, CaseResult, Output, Problem, Report, Run, Score, ScorerSpec
+from pytest_llmwatch.model import (
+    Baseline,
+    Call,
+    Case,
+    CaseResult,
+    Output,
+    Problem,
+    Report,
+    Run,
+    Score,
+    ScorerSpec,
+    Span,
+)
 from pytest_llmwatch.redact import Redactor
 
 if TYPE_CHECKING:
@@ -150,6 +161,8 @@ def start_capture(
     guard: Callable[[], None],
     on_call: Callable[[Call], None],
     worker: str | None,
+    on_span: Callable[[Span], None] | None = None,
+    hash_key: Callable[[], bytes | None] | None = None,
 ) -> CaptureSession:
     """Start capturing LLM calls in this process.
 
@@ -160,6 +173,8 @@ def start_capture(
         guard: Called before each live attempt; may raise to prevent it.
         on_call: Called with each finished call, already priced and redacted.
         worker: xdist's worker id, None elsewhere.
+        on_span: Called with each finished span, already redacted.
+        hash_key: How to get the key that user ids are hashed with; without it they are dropped.
     """
     from pytest_llmwatch.capture.session import CaptureOptions, CaptureSession
     from pytest_llmwatch.pricing import PriceBook
@@ -186,7 +201,8 @@ def start_capture(
         redactor=setup.redactor,
         guard=guard,
         on_call=on_call,
-        hash_key=hash_key(),
+        on_span=on_span,
+        hash_key=hash_key,
     )
     session.start()
     return session
@@ -223,6 +239,7 @@ def assemble(
     started: str,
     duration: float,
     calls: Iterable[Call],
+    spans: Iterable[Span] = (),
     results: Iterable[CaseResult],
     problems: Iterable[Problem],
     partial: str | None,
@@ -241,6 +258,7 @@ def assemble(
                 unique.values(), key=lambda c: (c.nodeid or "", c.repeat, c.attempt, c.index, c.time or "", c.id)
             )
         ),
+        spans=tuple(sorted(spans, key=lambda s: (s.nodeid or "", s.repeat, s.attempt, s.index, s.id))),
         results=over_repeats(sorted(results, key=lambda r: (r.nodeid, r.repeat, r.attempt))),
         problems=tuple(sorted(problems, key=lambda p: (p.kind, p.nodeid or "", p.message))),
         partial=partial is not None,
@@ -285,7 +303,15 @@ def _git(root: Path, *args: str) -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
-def judge(run: Run, budget: Budget, *, spent: Mapping[str, float] | None = None, tests_failed: int = 0) -> Report:
+def judge(
+    run: Run,
+    budget: Budget,
+    *,
+    spent: Mapping[str, float] | None = None,
+    tests_failed: int = 0,
+    baselines: Mapping[str, Baseline] | None = None,
+    hash_user: Callable[[str], str] | None = None,
+) -> Report:
     """Gate ``run`` and return the one report that every renderer takes. Pure but for today's date.
 
     Args:
@@ -293,6 +319,9 @@ def judge(run: Run, budget: Budget, *, spent: Mapping[str, float] | None = None,
         budget: The rules; an empty budget gives verdict ``none``.
         spent: US dollars already spent ``day`` and ``month``, from the store.
         tests_failed: Tests that failed on their own, for the sentence.
+        baselines: Frozen references by golden set, for ``[drift]``.
+        hash_user: How user ids were hashed, for scopes that name one in clear; by default with the key in the
+            environment or in ``.llmwatch``.
     """
     from pytest_llmwatch import gate, measure
 
@@ -300,7 +329,9 @@ def judge(run: Run, budget: Budget, *, spent: Mapping[str, float] | None = None,
     if budget.path is None and budget.empty:
         return Report(run, "none", "no budget: measured, not judged", 0, aggregates=aggregates)
     today = datetime.datetime.now(datetime.UTC).date()
-    verdicts = gate.judge(run, budget, today=today, spent=spent)
+    hash_user = hash_user or pipeline_users.hash_with(pipeline_users.key_in(Path(pipeline_users.DEFAULT_STORE)))
+    budget = pipeline_users.with_hashed_users(budget, hash_user)
+    verdicts = gate.judge(run, budget, today=today, spent=spent, baselines=baselines)
     end = gate.conclude(run, budget, verdicts, tests_failed=tests_failed)
     return Report(
         run,
@@ -331,7 +362,7 @@ def write_outputs(report: Report, folder: Path) -> dict[str, Path]:
     atomic.write_text(folder / "report.html", html.render(report))
     atomic.write_text(folder / "summary.md", markdown.render(report))
     atomic.write_text(folder / "events.jsonl", "".join(line.rstrip("\n") + "\n" for line in logs.render(report)))
-    files.write_run(folder, run_json.render(report), to_records(report.run))
+    files.write_run(folder, run_json.render(report), to_records(report.run), report.run.spans)
     return {
         "report": folder / "report.html",
         "run": folder / "run.json",
@@ -355,7 +386,7 @@ def keep(report: Report, url: str, root: Path) -> Path | None:
     files.add_spent(folder, run.time, sum(c.cost.usd or 0.0 for c in run.calls if c.capture_mode != "replayed"))
     if run.partial:
         return None
-    return files.store_run(folder, run_json.render(report), to_records(run))
+    return files.store_run(folder, run_json.render(report), to_records(run), run.spans)
 
 
 def store_folder(url: str, root: Path) -> Path:
@@ -411,7 +442,11 @@ def load_judged(
         from pytest_llmwatch.records import read_records, to_run
 
         records = read_records(path, rename=rename, display=ref)
-        run = to_run(records, run_id=path.name.split(".")[0], hash_user=_hash_user)
+        run = to_run(
+            records,
+            run_id=path.name.split(".")[0],
+            hash_user=pipeline_users.hash_with(pipeline_users.key_in(store)),
+        )
         silent = frozenset(r.result.nodeid for r in records if r.result is not None and r.passed is None)
         return run, records.notes, silent
     return files.load_run(files.resolve(ref, store), display=ref), (), frozenset()
@@ -432,16 +467,6 @@ def _priced(run: Run, setup: Setup | None) -> Run:
         for c in run.calls
     )
     return dataclasses.replace(run, calls=calls)
-
-
-def hash_key() -> bytes | None:
-    """Return the key that user ids are hashed with (``LLMWATCH_HASH_KEY``); without one they are dropped."""
-    return os.environ.get("LLMWATCH_HASH_KEY", "").encode() or None
-
-
-def _hash_user(user: str) -> str:
-    key = hash_key()
-    return hmac.new(key, user.encode(), "sha256").hexdigest()[:16] if key else ""
 
 
 def stored_report(run: Run, ref: Path, store: Path) -> Report:

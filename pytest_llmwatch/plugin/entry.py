@@ -45,6 +45,13 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--llm-repeats", {"metavar": "N", "help": "samples per golden case (over the marker's and the set's)"}),
     ("--llm-concurrency", {"metavar": "N", "help": "live golden sets: calls in flight (default: 4)"}),
     ("--llm-rpm", {"metavar": "N", "help": "live calls a minute at most (default: no limit)"}),
+    (
+        "--llm-baseline",
+        {
+            "metavar": "REF",
+            "help": "what [drift] compares with: baseline file, stored run (default: budget.toml's)",
+        },
+    ),
     ("--llm-store", {"metavar": "URL", "help": "where runs are kept: a folder (default: not kept)"}),
     (
         "--llm-variant",
@@ -55,6 +62,7 @@ _INI = {
     "llm_budget": "as --llm-budget",
     "llm_record": "as --llm-record",
     "llm_report": "as --llm-report",
+    "llm_baseline": "as --llm-baseline",
     "llm_golden_paths": "folders of golden sets (default: golden_sets)",
     "llm_golden_collect": "collect golden sets even when they are not named on the command line",
 }
@@ -161,6 +169,14 @@ def async_llm_client(request: pytest.FixtureRequest) -> Any:
     from pytest_llmwatch.plugin import fixtures
 
     return fixtures.async_llm_client(request, activate(request.config))
+
+
+@pytest.fixture
+def llm_watch(request: pytest.FixtureRequest) -> Any:
+    """What the application called in this test: ``.calls .spans .cost_usd``, spans, tags, metrics, outcomes."""
+    from pytest_llmwatch.plugin import fixtures
+
+    return fixtures.llm_watch(request, activate(request.config))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmwatch import pipeline
+from pytest_llmwatch import pipeline, pipeline_users
 from pytest_llmwatch.errors import LlmwatchError
 from pytest_llmwatch.plugin import rules
 from pytest_llmwatch.plugin.collect import GoldenItem, drop_duplicates
@@ -168,7 +168,7 @@ class RunHooks:
             self.close(item)
         # a rerun drops the teardown report of the attempt before it
         parcel = test.parcel(last=last or report.failed)
-        if parcel.calls or parcel.problems or parcel.result is not None:
+        if parcel.calls or parcel.spans or parcel.problems or parcel.result is not None:
             report.llmwatch = parcel.dumps()  # type: ignore[attr-defined]
         return report
 
@@ -177,7 +177,7 @@ class RunHooks:
         text = getattr(report, "llmwatch", None)
         if text is not None and not self.session.is_worker:
             parcel = Parcel.loads(text)
-            self.session.collect(parcel.calls, parcel.problems, parcel.result)
+            self.session.collect(parcel)
             del report.llmwatch
         if report.failed and getattr(report, "llmwatch_infrastructure", False):
             self.session.infrastructure_failures.add(report.nodeid)
@@ -218,7 +218,14 @@ class RunHooks:
         url = state.settings.store or budget.store.url
         spent = pipeline.spent_from_store(url, state.settings.rootdir)
         own = session.testsfailed - len(state.infrastructure_failures)
-        state.report = pipeline.judge(state.finish(), budget, spent=spent, tests_failed=own)
+        state.report = pipeline.judge(
+            state.finish(),
+            budget,
+            spent=spent,
+            tests_failed=own,
+            baselines=state.baselines,
+            hash_user=pipeline_users.hash_with(state.user_key),
+        )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from pytest_llmwatch import pipeline
+from pytest_llmwatch import pipeline, pipeline_users
 from pytest_llmwatch.errors import LlmwatchError, SpendLimitReached, UsageError
-from pytest_llmwatch.model import Call, Case, CaseResult, Output, Problem, Run, Score, ScorerSpec
+from pytest_llmwatch.model import Baseline, Call, Case, CaseResult, Output, Problem, Run, Score, ScorerSpec, Span
 from pytest_llmwatch.plugin import settings as settings_module
-from pytest_llmwatch.plugin.wire import SpendLedger, Spool, clear_spool, read_spool
+from pytest_llmwatch.plugin.wire import Parcel, SpendLedger, Spool, clear_spool, read_spool, read_spooled_spans
 
 if TYPE_CHECKING:
     from pytest_llmwatch.capture.client import ClientSettings
@@ -73,8 +73,10 @@ class LlmSession:
         if self.budget.report.dir and not self.settings.report_asked:
             folder = (self.settings.rootdir / self.budget.report.dir).resolve()
             self.settings = dataclasses.replace(self.settings, report=folder)
+        self.baselines = {} if self.is_worker else self._load_baselines()
         self.asked = bool(self.settings.budget or self.settings.report_asked)
         self.calls: list[Call] = []
+        self.spans: dict[str, Span] = {}
         self.results: dict[tuple[str, int, int], CaseResult] = {}
         self.problems: list[Problem] = []
         self.deselected = 0
@@ -89,10 +91,26 @@ class LlmSession:
         self.spool = Spool(self.spool_folder, self.settings.worker)
         self.ledger = SpendLedger(self.spool_folder / "spent.txt", self.settings.max_cost)
         self.live: Ahead | None = None
+        self.user_key = pipeline_users.key_of(
+            self.settings.store or self.budget.store.url, self.settings.rootdir, report=self.settings.report
+        )
         self._lock = threading.Lock()
         self._capture: CaptureSession | None = None
         self._client: ClientSettings | None = None
         self._shown: dict[str, str] = {}
+
+    def _load_baselines(self) -> dict[str, Baseline]:
+        """Read the baselines before anything is paid for: a damaged one is a usage error."""
+        from pytest_llmwatch import pipeline_baseline
+
+        root, url = self.settings.rootdir, self.settings.store or self.budget.store.url
+        return pipeline_baseline.load(
+            self.settings.baseline,
+            self.budget,
+            self.settings.golden_paths,
+            base=root,
+            store=pipeline.store_folder(url, root) if url else root / pipeline_baseline.STORE,
+        )
 
     # -- where it runs
 
@@ -124,7 +142,9 @@ class LlmSession:
                     rpm=self.settings.rpm,
                     guard=self._guard,
                     on_call=self._on_call,
+                    on_span=self._on_span,
                     worker=self.settings.worker,
+                    hash_key=self.user_key,
                 )
             return self._capture
 
@@ -152,6 +172,10 @@ class LlmSession:
             self.spool.write(call)
         if self.ledger.limit is not None and call.capture_mode != "replayed" and call.cost.usd:
             self.ledger.add(call.cost.usd)
+
+    def _on_span(self, span: Span) -> None:
+        with self._lock:
+            self.spool.write(span)
 
     def new_watch(self, item: pytest.Item, cassette: Path | None, **where: Any) -> Watch:
         """Return a fresh watch for ``item``, with labels from its ``llm`` markers and the budget's defaults.
@@ -261,11 +285,13 @@ class LlmSession:
 
     # -- the whole
 
-    def collect(self, calls: Sequence[Call], problems: Sequence[Problem], result: CaseResult | None) -> None:
+    def collect(self, parcel: Parcel) -> None:
         """Take in what a report brought."""
-        self.calls.extend(calls)
-        problems = [self.redacted(p) for p in problems]
+        self.calls.extend(parcel.calls)
+        self.spans.update((s.id, s) for s in parcel.spans)
+        problems = [self.redacted(p) for p in parcel.problems]
         self.problems.extend(p for p in problems if p not in self.problems)
+        result = parcel.result
         if result is not None:
             self.results[(result.nodeid, result.repeat, result.attempt)] = result
 
@@ -278,6 +304,7 @@ class LlmSession:
             self.problems.append(
                 Problem("lost", f"{len(lost)} calls were recovered from a process that died before its test ended")
             )
+        self.spans.update((s.id, s) for s in read_spooled_spans(self.spool_folder, self.spans))
         if self._capture is not None:
             found = [self.redacted(Problem(p.slug, p.message)) for p in self._capture.problems]
             self.problems.extend(p for p in found if p not in self.problems)
@@ -288,6 +315,7 @@ class LlmSession:
             started=self.started_iso,
             duration=time.time() - self.started,
             calls=self.calls,
+            spans=self.spans.values(),
             results=self.results.values(),
             problems=self.problems,
             partial=self._partial(),

@@ -27,6 +27,7 @@ class Settings:
     concurrency: int
     rpm: int | None
     store: str | None
+    baseline: str | None
     variant: str | None
     golden_paths: tuple[Path, ...]
     golden_collect: bool
@@ -61,6 +62,7 @@ def read(config: pytest.Config) -> Settings:
         concurrency=_whole(config, "llm_concurrency") or 4,
         rpm=_whole(config, "llm_rpm"),
         store=config.getoption("llm_store"),
+        baseline=config.getoption("llm_baseline") or config.getini("llm_baseline") or None,
         variant=config.getoption("llm_variant"),
         golden_paths=golden,
         golden_collect=bool(config.getini("llm_golden_collect")),

@@ -19,7 +19,7 @@ class Sums:
     """Weighted sums over cases, for each of P permutations and S scorers.
 
     ``mean`` of y, ``concentrated`` of max(y, 0)^2, ``held`` of the share of the true difference that a labelling
-    holds. ``shift``, shape (P, 1) or None, is added to every y.
+    holds. ``shift``, shape (P, S) or None, is added to every y.
     """
 
     def __init__(self, total: int, scorers: int) -> None:
@@ -94,7 +94,7 @@ def listed(before: int, after: int) -> tuple[Floats, int]:
 
 
 def add_alike(sums: Sums, values: Floats, weights: Floats, before: int, rng: np.random.Generator) -> None:
-    """Add cases with the same number of repeats and nothing missing, as matrix products.
+    """Add cases with the same number of repeats and nothing missing, many at a time.
 
     Args:
         sums: Added to in place.
@@ -119,14 +119,13 @@ def add_alike(sums: Sums, values: Floats, weights: Floats, before: int, rng: np.
         sums.held += (kept[rows] @ w)[:, None]
         part = w[:, None, None] * y[start:stop]
         if sums.shift is None:
-            chosen = np.zeros((total, (stop - start) * m))
-            places = rows + np.arange(stop - start) * m
-            np.put_along_axis(chosen, places, 1.0, axis=1)
-            squares = w[:, None, None] * np.square(np.maximum(y[start:stop], 0.0))
-            both = chosen @ np.concatenate([part, squares], axis=2).reshape(-1, 2 * scorers)
+            tables = np.concatenate([part, w[:, None, None] * np.square(np.maximum(y[start:stop], 0.0))], axis=2)
+            both = np.zeros((total, 2 * scorers))
+            for i in range(stop - start):
+                both += tables[i].take(rows[:, i], axis=0)
             sums.mean += both[:, :scorers]
             sums.concentrated += both[:, scorers:]
         else:
-            taken = y[start:stop][np.arange(stop - start), rows] + sums.shift[:, :, None]  # (P, cases, S)
+            taken = y[start:stop][np.arange(stop - start), rows] + sums.shift[:, None, :]  # (P, cases, S)
             sums.mean += np.einsum("pcs,c->ps", taken, w)
             sums.concentrated += np.einsum("pcs,c->ps", np.square(np.maximum(taken, 0.0)), w)

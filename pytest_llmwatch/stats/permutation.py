@@ -31,7 +31,8 @@ class Comparison:
     ``drop`` is the weighted mean of y over the ``n`` cases that both sides measured; positive = worse. ``ci``
     is its two-sided 95 % interval and ``upper`` the one-sided 95 % upper bound, both by inverting the test of a
     shift. ``p`` combines the two statistics, ``p_adjusted`` also all scorers. ``spread`` is the standard
-    deviation of the drop when nothing changed. ``attainable`` is the smallest p value of the design.
+    deviation of the drop when nothing changed. ``attainable`` is the smallest p value of the design, with its
+    ``units``: cases, or clusters of them.
     """
 
     n: int
@@ -44,6 +45,7 @@ class Comparison:
     p_concentrated: float
     spread: float
     attainable: float
+    units: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,8 @@ class Draws:
     concentrated: Floats
     weight: Floats
     n: tuple[int, ...]
-    units: int
-    attainable: float
+    units: tuple[int, ...]
+    attainable: tuple[float, ...]
 
 
 def compare(
@@ -68,7 +70,7 @@ def compare(
     seed: int,
     draws: int | None = None,
     higher_is_worse: bool = False,
-    session: float = 0.0,
+    session: Sequence[float] = (),
     sessions: int = 0,
 ) -> list[Comparison]:
     """Compare candidate and baseline for every scorer (column); one result per scorer, in order.
@@ -79,8 +81,9 @@ def compare(
             again never flips a verdict.
         draws: Permutations, the observed labelling included; None = 9,999, or 1,000 per statistic if more.
         higher_is_worse: For latency, cost and tokens.
-        session: Standard deviation of the means between sessions, beyond what repeats explain; it widens the null
-            distribution. 0 where labels are exchangeable across sessions (deterministic replays).
+        session: For each scorer the standard deviation of the means between sessions, beyond what repeats explain;
+            it widens the null distribution. 0 where labels are exchangeable across sessions (deterministic
+            replays); empty = 0 for all.
         sessions: Sessions that ``session`` was estimated from; its t distribution has one degree of freedom less.
 
     Raises:
@@ -88,21 +91,19 @@ def compare(
     """
     if not pairs:
         raise ValueError("no case is common to both sides")
-    shift = session_shift(session, sessions) if sessions >= 2 else None
+    shift = session_shift(session, sessions) if sessions >= 2 and any(session) else None
     return judge(permute(pairs, seed=seed, draws=draws, higher_is_worse=higher_is_worse, shift=shift))
 
 
-def session_shift(session: float, sessions: int) -> Callable[[np.random.Generator, int], Floats] | None:
-    """Return draws of how far a new session's mean lies from that of the sessions before; None without an effect.
+def session_shift(session: Sequence[float], sessions: int) -> Callable[[np.random.Generator, int], Floats]:
+    """Return draws, shape (P, S), of how far a new session's means lie from those of the sessions before.
 
     With effects normal of standard deviation tau, a new session differs from the mean of S others by a normal of
     variance tau^2 (1 + 1/S); with tau estimated, by tau sqrt(1 + 1/S) times t with S - 1 degrees of freedom: the
     usual prediction interval.
     """
-    if session <= 0:
-        return None
-    scale = session * math.sqrt(1 + 1 / sessions)
-    return lambda rng, total: scale * rng.standard_t(sessions - 1, size=total)
+    scale = np.asarray(session, dtype=np.float64) * math.sqrt(1 + 1 / sessions)
+    return lambda rng, total: scale * rng.standard_t(sessions - 1, size=(total, len(scale)))
 
 
 def judge(found: Draws) -> list[Comparison]:
@@ -127,7 +128,8 @@ def judge(found: Draws) -> list[Comparison]:
                 p_mean=float(first[0, s]),
                 p_concentrated=float(second[0, s]),
                 spread=float(found.mean[1:, s].std()) if total > 1 else math.nan,
-                attainable=max(found.attainable, 1 / total),
+                attainable=max(found.attainable[s], 1 / total),
+                units=found.units[s],
             )
         )
     return out
@@ -162,14 +164,18 @@ def permute(
     if shift is not None:
         moved = shift(np.random.default_rng([seed, 1]), total)
         moved[0] = 0.0
-        sums.shift = moved[:, None]
+        sums.shift = moved
     units = _units(pairs)
-    attainable = 1.0
+    logs_of_counts = np.zeros(scorers)
+    counted = np.zeros(scorers, dtype=np.int64)
     alike: dict[tuple[int, int], list[Pair]] = {}
-    for members in units:
+    for places in units:
+        members = [pairs[i] for i in places]
         before = min(len(p.baseline) for p in members)
         after = min(len(p.candidate) for p in members)
-        attainable /= math.comb(before + after, after)
+        compared = known[places].any(axis=0)
+        counted += compared
+        logs_of_counts += compared * math.log(math.comb(before + after, after))
         whole = not any(np.isnan(p.baseline).any() or np.isnan(p.candidate).any() for p in members)
         if len(members) == 1 and whole and math.comb(before + after, after) <= ENUMERATED:
             alike.setdefault((before, after), []).append(members[0])
@@ -185,8 +191,8 @@ def permute(
         concentrated=np.round(sums.concentrated / norm, _DIGITS),
         weight=sums.held / norm,
         n=tuple(int(k) for k in known.sum(axis=0)),
-        units=len(units),
-        attainable=attainable,
+        units=tuple(int(k) for k in counted),
+        attainable=tuple(float(x) for x in np.exp(-logs_of_counts)),
     )
 
 
@@ -201,10 +207,10 @@ def attainable_p(shapes: Sequence[tuple[int, int]]) -> float:
     return math.exp(-log)
 
 
-def _units(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    clusters: dict[str, list[Pair]] = {}
-    for p in pairs:
-        clusters.setdefault(p.cluster, []).append(p)
+def _units(pairs: Sequence[Pair]) -> list[list[int]]:
+    clusters: dict[str, list[int]] = {}
+    for i, p in enumerate(pairs):
+        clusters.setdefault(p.cluster, []).append(i)
     return list(clusters.values())
 
 

@@ -158,7 +158,7 @@ def test_a_session_effect_widens_the_null() -> None:
     rng = np.random.default_rng(11)
     pairs = pairs_of(rng.normal(0.3, 0.3, (80, 5)), rng.normal(0, 0.3, (80, 1)))
     narrow = compare(pairs, seed=1)[0]
-    wide = compare(pairs, seed=1, session=0.2, sessions=5)[0]
+    wide = compare(pairs, seed=1, session=[0.2], sessions=5)[0]
     assert narrow.p <= 0.001 < wide.p
     assert wide.ci[0] < narrow.ci[0] < narrow.ci[1] < wide.ci[1]
 

@@ -1,0 +1,112 @@
+"""``baseline.json``: small, sorted, one case a line, so that a review shows what moved."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pytest_llmwatch import atomic
+from pytest_llmwatch.codec import decode, encode
+from pytest_llmwatch.errors import BaselineError
+from pytest_llmwatch.model import SCHEMA_VERSION, Baseline, BaselineCase
+
+NAME = "baseline.json"
+
+
+def dumps(base: Baseline) -> str:
+    """Return the file's text: the same baseline gives the same bytes."""
+    head: dict[str, Any] = encode(base)
+    cases = head.pop("cases", {})
+    head.pop("anchor", None)
+    lines = [f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}," for k, v in head.items()]
+    if base.anchor is not None:
+        lines.append(f'  "anchor": {_nested(dumps(base.anchor))},')
+    rows = [f"    {_line(name)}: {_line(cases[name])}" for name in sorted(cases)]
+    body = ",\n".join(rows)
+    return "{\n" + "\n".join(lines) + '\n  "cases": {\n' + body + "\n  }\n}\n"
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _nested(text: str) -> str:
+    return text.rstrip().replace("\n", "\n  ")
+
+
+def save(base: Baseline, path: Path) -> None:
+    """Write the file atomically."""
+    atomic.write_text(path, dumps(base))
+
+
+def load(path: Path, *, display: str | None = None) -> Baseline:
+    """Read a baseline.
+
+    Raises:
+        BaselineError: It is missing, corrupt, of a newer version, or holds a value that cannot be.
+    """
+    shown = display or str(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BaselineError(f"cannot be read ({error.strerror})", slug="baseline-missing", file=shown) from error
+    except (ValueError, RecursionError) as error:
+        raise BaselineError(
+            f"is not valid JSON ({error}); restore it from version control, or record it again",
+            slug="baseline-corrupt",
+            file=shown,
+            line=getattr(error, "lineno", None),
+        ) from error
+    return _checked(data, shown)
+
+
+def _checked(data: Any, shown: str) -> Baseline:
+    if not isinstance(data, dict) or not isinstance(data.get("cases"), dict):
+        raise BaselineError(
+            'is not a baseline (no "cases"); `llmwatch baseline record` writes one',
+            slug="baseline-corrupt",
+            file=shown,
+        )
+    version = data.get("schema_version", SCHEMA_VERSION)
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise BaselineError(
+            f"was written by a newer version (schema {version}, this one reads up to {SCHEMA_VERSION}); upgrade "
+            "pytest-llmwatch",
+            slug="baseline-version",
+            file=shown,
+        )
+    try:
+        anchor = data.pop("anchor", None)
+        cases = {str(k): _case(str(k), v, shown) for k, v in data.pop("cases").items()}
+        base = decode(Baseline, data)
+        found = _checked(anchor, shown) if anchor is not None else None
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise BaselineError(
+            f"is not a baseline as we write it ({error}); record it again", slug="baseline-corrupt", file=shown
+        ) from error
+    return replace(base, cases=cases, anchor=found)
+
+
+def _case(name: str, data: Mapping[str, Any], shown: str) -> BaselineCase:
+    values = {str(m): tuple(_value(name, str(m), v, shown) for v in row) for m, row in data["values"].items()}
+    longest = max(map(len, values.values()), default=0)
+    sessions = tuple(int(s) for s in data.get("sessions") or [0] * longest)
+    return BaselineCase(
+        str(data.get("print", "")), values, sessions, data.get("cluster"), float(data.get("weight", 1.0))
+    )
+
+
+def _value(case: str, metric: str, value: Any, shown: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise BaselineError(
+            f"case {case!r}: {metric} must be a number >= 0 or null (got {value!r}); record it again",
+            slug="baseline-value",
+            file=shown,
+        )
+    return float(value)
