@@ -5,6 +5,7 @@
 #   make demo-regression  the same sets with a worse prompt: goes red, and only where it should
 #   make demo-live        the same sets against the real local model, recorded nowhere
 #   make test             the whole test suite
+#   make matrix           the capture tests under openai 1 and 2, and the lowest pytest and vcrpy
 #   make lint             ruff and mypy --strict
 #   make docs             fill the generated parts of docs/reference/ from the code
 #   make bench            start-up of an idle plugin against pytest without it
@@ -21,7 +22,7 @@ GATE = $(BIN)/python -m pytest golden_sets --llm-budget=budget.toml
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo demo-regression demo-live record test lint docs bench core live dev clean
+.PHONY: help demo demo-regression demo-live record test matrix lint docs bench core live dev clean
 .NOTPARALLEL:
 
 help:
@@ -50,6 +51,9 @@ record: live
 
 test: dev
 	@$(BIN)/python -m pytest tests -n $(WORKERS) $(PYTEST_ARGS)
+
+matrix: dev
+	@.ci/matrix "$(VENV)"
 
 lint: dev
 	@$(BIN)/ruff check .
