@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from llmock.ratelimit import LimitSettings, RateLimiter
 from llmock.scenarios import Fail, Match, Reply, ToolCall, ToolFault
 from llmock.testing import LLMockServer
 
+from pytest_llmwatch.budget_grammar import rule_spec
 from pytest_llmwatch.cli import main
 
 APP = """
@@ -203,3 +205,91 @@ def test_a_quota_from_the_headers(project: Any, loopback: LLMockServer, monkeypa
 def figures_of_quota(project: Any) -> tuple[str, float]:
     verdict = project.report()["verdicts"][0]
     return verdict["verdict"], round(verdict["observed"], 2)
+
+
+WATCHED = """
+import openai
+import pytest
+
+def answer(watch, question, documents, model="m"):
+    watch.retrieval(question, documents, source="index", top_k=2)
+    client = openai.OpenAI(max_retries=0)
+    with watch.span("answer", kind="agent"):
+        reply = client.chat.completions.create(model=model, messages=[{"role": "user", "content": question}])
+        with watch.tool("send_mail", {"to": question}, side_effect=True):
+            pass
+    return reply.choices[0].message.content
+
+GOOD = [{"id": "d1", "text": "a first document"}, {"id": "d2", "text": "a second document"}]
+
+@pytest.mark.llm_golden("docs")
+def test_docs(llm_watch, llm_case):
+    found = {"first": GOOD, "second": GOOD[::-1], "none": []}[llm_case.case.id]
+    llm_case.check(answer(llm_watch, llm_case.case.input, found))
+    good = llm_case.case.id == "first"
+    feedback = "thumbs_up" if good else "thumbs_down"
+    llm_watch.outcome(
+        success=good, feedback=feedback, reask=not good, corrected=not good, escalated=not good
+    )
+    llm_watch.metric("depth", 1.0 if good else 3.0)
+    with llm_watch.span("look up", cache_hit=good):
+        pass
+    if not good:
+        with llm_watch.tool("send_mail", {"to": llm_case.case.input}, side_effect=True):
+            pass
+"""
+WATCHED_SET = "scorers: [relevance]\nprompt: '{{ input }}'\nmodel: m\n"
+WATCHED_CASES = [
+    {"id": i, "input": f"about {i}", "expected_documents": ["d1", "d3"]} for i in ("first", "second", "none")
+]
+THIRD = 1 / 3
+WATCHED_FIGURES = {
+    "retrieval.hit_rate": 2 * THIRD,
+    "retrieval.hit_at_1": THIRD,
+    "retrieval.mrr": 0.5,
+    "retrieval.precision_at_k": THIRD,
+    "retrieval.recall_at_k": THIRD,
+    "retrieval.documents": 4 * THIRD,
+    "retrieval.empty_rate": THIRD,
+    "agent.repeated_side_effects": 2 * THIRD,
+    "agent.tool_calls_per_task": 5 * THIRD,
+    "agent.cache_hit_rate": THIRD,
+    "agent.task_success": THIRD,
+    "outcome.success_rate": THIRD,
+    "outcome.reask_rate": 2 * THIRD,
+    "outcome.correction_rate": 2 * THIRD,
+    "outcome.escalation_rate": 2 * THIRD,
+    "outcome.thumbs_down_rate": 2 * THIRD,
+    "metric.depth.mean": 7 * THIRD,
+    "metric.depth.max": 3.0,
+}
+
+
+def limits(slack: float) -> str:
+    """A budget in which each figure is ``slack`` inside its limit; negative: outside."""
+    lines = []
+    for rule, value in WATCHED_FIGURES.items():
+        table, _, key = rule.rpartition(".")
+        spec = rule_spec(table, key)  # None for a metric, of which mean and max are ceilings
+        floor = spec is not None and spec.direction == "floor"
+        lines.append(f"[{table}.{key}]\nfail = {value - slack if floor else value + slack}")
+    return "\n".join(lines)
+
+
+def test_what_the_test_knows_can_be_gated(project: Any) -> None:
+    project.golden("docs", set_yaml=WATCHED_SET, cases=WATCHED_CASES)
+    project.path.joinpath("test_watched.py").write_text(WATCHED)
+    project.budget(limits(-0.01))
+    broken = project.run("--llm-budget=budget.toml", "test_watched.py")
+    assert broken.ret == 1, broken.stdout.str()
+    assert figures(project.report()) == {r: pytest.approx(v) for r, v in WATCHED_FIGURES.items()}
+    assert {v["verdict"] for v in project.report()["verdicts"]} == {"fail"}
+    case = next(c for c in project.report()["cases"] if c["case"] == "second")
+    assert case["scores"]["hit_rate"]["value"] == 1
+    assert case["scores"]["mrr"]["value"] == 0.5
+
+    project.budget(limits(0.01))
+    held = project.run("--llm-budget=budget.toml", "--llm-record=none", "test_watched.py")
+    assert held.ret == 0, held.stdout.str()
+    assert figures(project.report()) == {r: pytest.approx(v) for r, v in WATCHED_FIGURES.items()}
+    held.stdout.fnmatch_lines(["agents and retrieval", "*documents by source index 4*"])
