@@ -1,99 +1,27 @@
-"""One cassette file in memory: vcrpy's cassette, our fingerprint index, atomic and redacted saving."""
+"""One cassette file in memory: read lazily, indexed, written atomically and never with a secret."""
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vcr.cassette import Cassette
-from vcr.patch import PATCHER_NAMES
-from vcr.persisters.filesystem import CassetteNotFoundError
-from vcr.record_mode import RecordMode
-from vcr.request import Request
-from vcr.serialize import deserialize, serialize
+from vcr.serialize import deserialize
 
 from pytest_llmwatch import atomic
-from pytest_llmwatch.capture.cassette_yaml import FlowList, Serializer, corrupt
-from pytest_llmwatch.capture.faults import DEAD
+from pytest_llmwatch.capture import cassette_text as pieces
+from pytest_llmwatch.capture.cassette_item import TIMING, Interaction, Key, parse_piece
+from pytest_llmwatch.capture.cassette_yaml import HEADER, Serializer, corrupt
 from pytest_llmwatch.errors import CassetteError, SecretFound
 from pytest_llmwatch.model import SCHEMA_VERSION
 from pytest_llmwatch.redact import Redactor
 
-TIMING = "x-llmwatch"
-"""The additive key of a recorded response; stock vcrpy ignores it."""
+__all__ = ["TIMING", "CassetteFile", "Interaction", "Key", "merged"]
 
-Key = tuple[int, int, str]
-"""Repeat, attempt, fingerprint."""
-
-
-class Interaction:
-    """One recorded HTTP exchange: vcrpy's request and response, and what we add under `TIMING`."""
-
-    __slots__ = ("request", "response")
-
-    def __init__(self, request: Request, response: dict[str, Any]) -> None:
-        self.request = request
-        self.response = response
-
-    @classmethod
-    def make(
-        cls,
-        *,
-        method: str,
-        url: str,
-        request_body: str | bytes,
-        request_headers: dict[str, str],
-        status: tuple[int, str],
-        headers: dict[str, list[str]],
-        body: str | bytes,
-        timing: dict[str, Any],
-    ) -> Interaction:
-        """Build an interaction from redacted parts."""
-        response = {
-            "status": {"code": status[0], "message": status[1]},
-            "headers": headers,
-            "body": {"string": body if isinstance(body, bytes) else body.encode()},
-            TIMING: timing,
-        }
-        return cls(Request(method, url, request_body, request_headers), response)
-
-    @property
-    def timing(self) -> dict[str, Any]:
-        """What we recorded beside the response; empty for a cassette that stock vcrpy wrote."""
-        value: dict[str, Any] = self.response.get(TIMING) or {}
-        return value
-
-    @property
-    def body(self) -> bytes:
-        """The response's body."""
-        value = self.response["body"].get("string") or b""
-        return value if isinstance(value, bytes) else str(value).encode()
-
-    @property
-    def request_body(self) -> bytes:
-        """The request's body."""
-        value = self.request.body or b""
-        return value if isinstance(value, bytes) else str(value).encode()
-
-    @property
-    def content_type(self) -> str:
-        """The request's content type, empty if it was not kept."""
-        return str(self.request.headers.get("content-type", ""))
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether it records that nobody answered, or that key or model were refused: nothing worth keeping."""
-        error = self.timing.get("error")
-        if self.timing.get("state") == "failed" and isinstance(error, dict):
-            return error.get("type") in DEAD
-        return self.response["status"]["code"] in (401, 403, 404)
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Repeat and attempt under which it was recorded."""
-        return int(self.timing.get("repeat", 0)), int(self.timing.get("attempt", 0))
+_REPLACES = "llmwatch-replaces"
+_WHOLE = "llmwatch-whole"
 
 
 class CassetteFile:
@@ -112,122 +40,164 @@ class CassetteFile:
         self.path = path
         self.display = display
         self.lock = threading.RLock()
-        self.existed = path.is_file() and path.stat().st_size > 0
         self.size = 0
+        """Bytes of the file as it was last read or written."""
+        self.interactions: list[Interaction] = []
+        self.index: Any = None
+        """What `Shelf` knows of the recordings; made anew when they change."""
+        self.replaces = False
+        """Whether a part file's recordings replace older ones; see `save`."""
+        self.whole: frozenset[tuple[int, int]] = frozenset()
+        """Places of which a part file holds all that is to stay; see `save`."""
+        self._redactor = redactor
         self._serializer = Serializer(display)
-        self._persister = _Persister(display, redactor)
-        self._cassette = _load(path, self._serializer, self._persister)
-        self.interactions = [Interaction(request, response) for request, response in self._cassette.data]
+        text = _read(path, display)
+        self.existed = bool(text)
+        if text:
+            self._load(text)
+
+    def _load(self, text: str) -> None:
+        self.size = len(text.encode("utf-8", "replace"))
+        found = pieces.split(text, HEADER)
+        lazy = self._lazy(found) if found is not None and len(found.recordings) >= pieces.LAZY_FROM else None
+        if lazy is not None and found is not None:
+            self.interactions = lazy
+            metadata = _metadata(found.tail)
+        else:
+            loaded = self._whole(text)
+            self.interactions = [Interaction(q, r) for q, r in zip(loaded[0], loaded[1], strict=True)]
+            metadata = loaded[2] if len(loaded) > 2 else {}
         for item in self.interactions:
-            version = item.timing.get("schema_version", SCHEMA_VERSION)
-            if not isinstance(version, int) or version > SCHEMA_VERSION:
+            version = item.schema_version
+            if version is not None and (not isinstance(version, int) or version > SCHEMA_VERSION):
                 raise CassetteError(
                     f"the cassette was written by a newer pytest-llmwatch (schema {version}, this one knows "
                     f"{SCHEMA_VERSION}); upgrade pytest-llmwatch, or record again with --llm-record=all",
                     slug="cassette-version",
-                    file=display,
+                    file=self.display,
                 )
+            if item.key is None and isinstance(item.timing.get("fingerprint"), str):
+                item.key = item.timing["fingerprint"]
+        self.replaces = bool(metadata.get(_REPLACES))
+        self.whole = frozenset((int(r), int(a)) for r, a in metadata.get(_WHOLE) or ())
+
+    def _whole(self, text: str) -> tuple[Any, ...]:
+        try:
+            loaded: tuple[Any, ...] = deserialize(text, self._serializer)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise corrupt(self.display, "is not in vcrpy's format") from error
+        return loaded
+
+    def _lazy(self, found: pieces.Pieces) -> list[Interaction] | None:
+        out = []
+        for text, line in zip(found.recordings, found.lines, strict=True):
+            known = pieces.glance(text)
+            if known is None:
+                return None
+            parse = functools.partial(parse_piece, text, self._serializer, line)
+            out.append(Interaction.unread(text, known, parse))
+        return out
 
     def save(
-        self, interactions: Sequence[Interaction], *, path: Path | None = None, replaces: bool = False
+        self,
+        interactions: Sequence[Interaction],
+        *,
+        replaces: bool = False,
+        whole: Iterable[tuple[int, int]] = (),
     ) -> None:
-        """Write ``interactions``, which become the file's content.
+        """Write ``interactions``, which become the file's content; without any and without ``whole``, remove it.
 
         Args:
             interactions: All that the file is to hold, in order.
-            path: Another file to write to (a worker's part).
             replaces: Note in the file that its recordings replace older ones when parts are merged.
+            whole: Places of which the file holds all that is to stay when parts are merged.
 
         Raises:
             SecretFound: The text holds a secret; nothing was written.
+            OSError: The file cannot be written.
         """
+        places = sorted(set(whole))
+        texts = [item.text(self._serializer) for item in interactions]
+        self._scan(interactions, texts)
+        if not texts and not places:
+            self.path.unlink(missing_ok=True)
+            self.size = 0
+        else:
+            text = pieces.join(HEADER, texts, _tail(replaces, places))
+            atomic.write_text(self.path, text)
+            self.size = len(text.encode("utf-8", "replace"))
         self.interactions = list(interactions)
-        self._cassette.data = [(i.request, i.response) for i in self.interactions]
-        self._cassette._metadata = {"llmwatch-replaces": True} if replaces else {}
-        self._cassette._path = str(path or self.path)
-        self._cassette._save(force=True)
-        self.size = self._persister.size
+        self.index = None
 
-    @property
-    def replaces(self) -> bool:
-        """Whether a part file's recordings replace older ones; see `save`."""
-        return bool(self._cassette._metadata.get("llmwatch-replaces"))
+    def _scan(self, interactions: Sequence[Interaction], texts: Sequence[str]) -> None:
+        """Search each recording once for secrets.
+
+        Raises:
+            SecretFound: One is there.
+        """
+        line = HEADER.count("\n") + 2
+        for item, text in zip(interactions, texts, strict=True):
+            for finding in () if item.scanned else self._redactor.find(text):
+                if not finding.personal and not finding.custom:
+                    at = line + text.count("\n", 0, finding.start) + 1
+                    raise SecretFound(
+                        f"line {at} of the cassette would hold a secret ({finding.kind}), so it was not saved; "
+                        "keep the secret out of the call, or add a pattern to [redact] that covers all of it",
+                        slug="secret-found",
+                        file=self.display,
+                    )
+            item.scanned = True
+            line += text.count("\n")
 
 
 def merged(
-    old: Iterable[tuple[Key, Interaction]], new: Iterable[tuple[Key, Interaction]], *, replace: bool
+    old: Iterable[tuple[Key, Interaction]],
+    new: Iterable[tuple[Key, Interaction]],
+    *,
+    replace: bool,
+    whole: Iterable[tuple[int, int]] = (),
 ) -> list[Interaction]:
     """Return old and new recordings in stable order: by repeat and attempt, old before new.
 
     With ``replace``, an old recording goes where a new one has its key; without, only one that records a dead
-    endpoint goes. What was not recorded again is kept.
+    endpoint goes, or that is the new one, saved before. All old recordings of the places in ``whole`` go. The
+    rest, which was not recorded again, is kept.
     """
     new = list(new)
-    keys = {key for key, _ in new}
-    items = [(key, item) for key, item in old if key not in keys or not (replace or item.is_dead)] + new
+    fresh: dict[Key, list[Interaction]] = {}
+    for key, item in new:
+        fresh.setdefault(key, []).append(item)
+    places = set(whole)
+    items = []
+    for key, item in old:
+        twins = fresh.get(key, ())
+        gone = key[:2] in places or (bool(twins) and (replace or item.is_dead or any(item.same(t) for t in twins)))
+        if not gone:
+            items.append((key, item))
+    items += new
     return [item for _, item in sorted(items, key=lambda pair: pair[0][:2])]
 
 
-def _load(path: Path, serializer: Serializer, persister: _Persister) -> Cassette:
-    # every patcher is skipped: vcrpy only keeps the file, our own transport wrapper talks to the network
-    return Cassette.load(
-        path=str(path),
-        serializer=serializer,
-        persister=persister,
-        record_mode=RecordMode.NEW_EPISODES,
-        skip_patchers=PATCHER_NAMES,
-    )
+def _read(path: Path, display: str) -> str:
+    if not path.is_file():
+        return ""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise corrupt(display, "is not UTF-8 text") from error
+    except OSError as error:
+        raise corrupt(display, f"cannot be read ({error.strerror})") from error
+    return text if text.strip() else ""
 
 
-class _Persister:
-    """vcrpy's storage hook: clean errors on reading; redaction scan and atomic replacement on writing."""
-
-    def __init__(self, display: str, redactor: Redactor) -> None:
-        self._display = display
-        self._redactor = redactor
-        self.size = 0
-
-    def load_cassette(self, cassette_path: str, serializer: Serializer) -> Any:
-        path = Path(cassette_path)
-        if not path.is_file():
-            raise CassetteNotFoundError
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise corrupt(self._display, "is not UTF-8 text") from error
-        except OSError as error:
-            raise corrupt(self._display, f"cannot be read ({error.strerror})") from error
-        if not text.strip():
-            raise CassetteNotFoundError
-        self.size = len(text)
-        return deserialize(text, serializer)
-
-    def save_cassette(self, cassette_path: str, cassette_dict: dict[str, Any], serializer: Serializer) -> None:
-        copies = {
-            **cassette_dict,
-            # vcrpy decodes bodies in place; ours stay bytes
-            "responses": [_ordered(response) for response in cassette_dict["responses"]],
-        }
-        text = serialize(copies, serializer)
-        for finding in self._redactor.find(text):
-            if not finding.personal and not finding.custom:
-                line = text.count("\n", 0, finding.start) + 1
-                raise SecretFound(
-                    f"line {line} of the cassette would hold a secret ({finding.kind}), so it was not saved; keep "
-                    "the secret out of the call, or add a pattern to [redact] that covers all of it",
-                    slug="secret-found",
-                    file=self._display,
-                )
-        self.size = len(text)
-        atomic.write_text(Path(cassette_path), text)
+def _tail(replaces: bool, places: Sequence[tuple[int, int]]) -> str:
+    if not replaces and not places:
+        return ""
+    lines = ["metadata:", f"  {_REPLACES}: {str(replaces).lower()}"]
+    lines += [f"  {_WHOLE}:"] + [f"  - [{repeat}, {attempt}]" for repeat, attempt in places] if places else []
+    return "\n".join(lines) + "\n"
 
 
-def _ordered(response: dict[str, Any]) -> dict[str, Any]:
-    out = {**response, "body": dict(response["body"])}
-    timing = response.get(TIMING)
-    if isinstance(timing, dict):
-        timing = dict(timing)
-        if isinstance(timing.get("chunks"), list):
-            timing["chunks"] = FlowList(timing["chunks"])
-        out[TIMING] = timing
-    return out
+def _metadata(tail: str) -> dict[str, Any]:
+    data = Serializer("").mapping(tail).get("metadata") if tail else None
+    return data if isinstance(data, dict) else {}

@@ -8,12 +8,23 @@ from typing import Any
 
 import yaml
 
+from pytest_llmwatch.capture import cassette_foreign as foreign
 from pytest_llmwatch.errors import CassetteError
 
-_HEADER = "# LLM calls recorded by pytest-llmwatch (vcrpy's format). Record again with --llm-record=all.\n"
+HEADER = "# LLM calls recorded by pytest-llmwatch (vcrpy's format). Record again with --llm-record=all.\n"
 _BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]")
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """A safe loader that also takes the two kinds of strings that vcrpy wrote under Python 2."""
+
+
+def _plain(loader: Any, node: Any) -> Any:
+    return loader.construct_scalar(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:python/unicode", _plain)
+_Loader.add_constructor("tag:yaml.org,2002:python/str", _plain)
 
 
 class FlowList(list[Any]):
@@ -55,8 +66,13 @@ class Serializer:
         display: The file's name as the user knows it, for messages.
     """
 
-    def __init__(self, display: str) -> None:
+    def __init__(self, display: str, above: int = 0) -> None:
         self._display = display
+        self._above = above
+
+    def at(self, above: int) -> Serializer:
+        """Return a serializer for a part of the file that has ``above`` lines more above it than its text says."""
+        return Serializer(self._display, above)
 
     def deserialize(self, text: str) -> Any:
         """Parse a cassette file.
@@ -68,17 +84,30 @@ class Serializer:
         was_on = gc.isenabled()
         gc.disable()
         try:
-            data = yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader)
+            data = foreign.from_json(text)
+            if data is None:
+                data = yaml.load(foreign.untagged(text), Loader=_Loader)  # noqa: S506 (a safe loader)
+        except RecursionError as error:
+            raise corrupt(self._display, "cannot be read (nested too deeply)") from error
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-            line = mark.line + 1 if mark is not None else None
+            line = mark.line + 1 + self._above if mark is not None else None
             problem = getattr(error, "problem", None) or "not YAML"
             raise corrupt(self._display, f"cannot be read ({problem})", line) from error
         finally:
             if was_on:
                 gc.enable()
-        _check(data, text, self._display)
+        data = foreign.normalised(data)
+        _check(data, text, self._display, self._above)
         return data
+
+    def mapping(self, text: str) -> dict[str, Any]:
+        """Parse the end of a cassette file, where notes on the whole stand; empty if it is no mapping."""
+        try:
+            data = yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader)
+        except yaml.YAMLError:
+            return {}
+        return data if isinstance(data, dict) else {}
 
     def serialize(self, data: Any) -> str:
         """Write a cassette file."""
@@ -87,7 +116,7 @@ class Serializer:
         text: str = yaml.dump(
             data, Dumper=dumper, sort_keys=False, allow_unicode=True, width=1_000_000, default_flow_style=False
         )
-        return _HEADER + text
+        return HEADER + text
 
 
 def corrupt(display: str, what: str, line: int | None = None) -> CassetteError:
@@ -101,13 +130,13 @@ def corrupt(display: str, what: str, line: int | None = None) -> CassetteError:
     )
 
 
-def _check(data: Any, text: str, display: str) -> None:
+def _check(data: Any, text: str, display: str, above: int) -> None:
     interactions = data.get("interactions") if isinstance(data, dict) else None
     if not isinstance(interactions, list):
         raise corrupt(display, "has no list 'interactions'", 1)
     lines = [i for i, line in enumerate(text.splitlines(), 1) if line.startswith("- ")]
     for number, item in enumerate(interactions):
-        line = lines[number] if len(lines) == len(interactions) else None
+        line = lines[number] + above if len(lines) == len(interactions) else None
         request = item.get("request") if isinstance(item, dict) else None
         response = item.get("response") if isinstance(item, dict) else None
         if not isinstance(request, dict) or not {"method", "uri", "body", "headers"} <= set(request):

@@ -75,6 +75,38 @@ def differences(recorded: Any, asked: Any, path: str = "$") -> list[Difference]:
     return [Difference(path, _short(recorded), _short(asked))]
 
 
+def distance(recorded: Any, asked: Any) -> tuple[int, int]:
+    """Return how far two canonical forms are apart: number of places that differ, then length of what differs.
+
+    Another path counts as 100 places: an answer of another kind is no near recording.
+    """
+    places, length = _apart(recorded, asked)
+    other_path = (
+        isinstance(recorded, dict) and isinstance(asked, dict) and recorded.get("path") != asked.get("path")
+    )
+    return places + 100 * other_path, length
+
+
+def _apart(a: Any, b: Any) -> tuple[int, int]:
+    if a == b:
+        return 0, 0
+    if isinstance(a, dict) and isinstance(b, dict):
+        pairs = [(a.get(key, _ABSENT), b.get(key, _ABSENT)) for key in a.keys() | b.keys()]
+    elif isinstance(a, list) and isinstance(b, list):
+        pairs = [(_at(a, i), _at(b, i)) for i in range(max(len(a), len(b)))]
+    elif isinstance(a, str) and isinstance(b, str):
+        start = _common(a, b)
+        return 1, len(a) + len(b) - 2 * (start + _common(a[start:][::-1], b[start:][::-1]))
+    else:
+        return 1, sum(len(_short(x) or "") for x in (a, b))
+    found = [_apart(x, y) for x, y in pairs]
+    return sum(n for n, _ in found), sum(n for _, n in found)
+
+
+def _common(a: str, b: str) -> int:
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
 _ABSENT = object()
 
 

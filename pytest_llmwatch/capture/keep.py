@@ -92,6 +92,26 @@ def keep(exchange: Exchange, redactor: Redactor, body: bytes, times: Times) -> I
     )
 
 
+def adopt(item: Interaction, redactor: Redactor) -> Interaction:
+    """Return a recording that another program made as we would keep it: redacted, slim, without times."""
+    scrubber = Scrubber(redactor)
+    headers = [(k, str(v)) for k, vs in item.response["headers"].items() for v in vs]
+    content_type = next((v for k, v in headers if k.lower() == "content-type"), "")
+    body = item.body
+    status = item.response["status"]
+    asked = {k.lower(): v[0] if isinstance(v, list) else v for k, v in item.request.headers.items() if v}
+    return Interaction.make(
+        method=item.request.method,
+        url=clean_url(item.request.uri, redactor),
+        request_body=_whole(item.request_body, scrubber),
+        request_headers={k: scrubber.text(str(v)) for k, v in asked.items() if k in _REQUEST_HEADERS},
+        status=(status["code"], scrubber.text(str(status.get("message") or ""))),
+        headers=_slim(headers, scrubber),
+        body=scrubber.stream(body, [len(body)])[0] if is_stream(content_type, body) else _whole(body, scrubber),
+        timing={},
+    )
+
+
 def _request(exchange: Exchange, scrubber: Scrubber) -> dict[str, Any]:
     """Return body and headers of a request as they are kept: of a form, its parts without the boundary."""
     sent = exchange.sent

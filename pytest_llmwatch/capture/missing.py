@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pytest_llmwatch.capture import fingerprint as fp
-from pytest_llmwatch.capture.cassette import CassetteHandle
+from pytest_llmwatch.capture.cassette import CassetteHandle, Closest
 from pytest_llmwatch.capture.watch import Watch
 from pytest_llmwatch.errors import MissingRecording
 
-_SHOWN = 5
+_SHOWN = 6
+_INNER = re.compile(r"^\$\.body\b")
 
 
 def missing_recording(
@@ -18,11 +20,14 @@ def missing_recording(
     """Return the error for a request that has no recording."""
     body = form.get("body")
     model = body.get("model") if isinstance(body, dict) else None
-    version = labels.get("prompt_version")
-    lines = [
-        f"no recording for {form['method']} {form['path']} in {watch.nodeid}"
-        f" (model {model or 'unknown'}, prompt version {version or 'not given'}, repeat {watch.repeat})."
-    ]
+    said = [f"model {model or 'unknown'}", f"prompt version {labels.get('prompt_version') or 'not given'}"]
+    case = watch.case
+    if case is not None:
+        said.append(f"case {case.id}" + (f" of set {case.set}" if case.set else ""))
+    if labels.get("variant"):
+        said.append(f"variant {labels['variant']}")
+    said.append(f"repeat {watch.repeat}" + (f", rerun {watch.attempt}" if watch.attempt else ""))
+    lines = [f"no recording for {form['method']} {form['path']} in {watch.nodeid} ({', '.join(said)})."]
     if handle is None:
         lines.append("This test has no cassette.")
     else:
@@ -34,23 +39,51 @@ def missing_recording(
 def _closest(handle: CassetteHandle, form: dict[str, Any]) -> list[str]:
     found = handle.closest(form)
     if found is None:
-        return ["The cassette does not exist or is empty."]
-    recorded, count = found
-    differences = fp.differences(recorded, form)
+        return ["The cassette is empty." if handle.existed else "The cassette does not exist yet."]
+    differences = fp.differences(found.form, form)
     if not differences:
+        return [_same_request(handle, found)]
+    if found.form.get("path") != form.get("path"):
         return [
-            "Every recording of this very request was already played, or belongs to another repeat "
-            f"(this is repeat {handle.repeat}, the file holds {count} recordings)."
+            f"The cassette holds {_count(found.count)}, none of a call to {form['path']}; "
+            f"the closest is of {found.form.get('path')}."
         ]
-    lines = [f"The closest of {count} recordings differs in:"]
-    for d in differences[:_SHOWN]:
-        # the canonical form nests the body; people think of the request's own JSON
-        path = d.path.replace("$.body", "$", 1)
-        lines.append(f"  {path}: recorded {_quoted(d.recorded)}, asked {_quoted(d.asked)}")
+    others = f" ({found.equals} more differ in as much)" if found.equals else ""
+    when = found.item.timing.get("time")
+    made = f", made {when}" if when else ""
+    lines = [f"The closest of {_count(found.count)} is number {found.number}{made}{others}; it differs in:"]
+    lines += [f"  {_said(d)}" for d in differences[:_SHOWN]]
     if len(differences) > _SHOWN:
         lines.append(f"  and {len(differences) - _SHOWN} more")
     return lines
 
 
+def _same_request(handle: CassetteHandle, found: Closest) -> str:
+    repeat, attempt = found.item.place
+    if (repeat, attempt) in ((handle.repeat, handle.attempt), (handle.repeat, 0)):
+        return (
+            "Every recording of this very request was already played: the test makes it more often than when it "
+            f"was recorded ({_count(found.count)} in the cassette; none is played twice)."
+        )
+    return (
+        f"The cassette holds this very request only for repeat {repeat}; this is repeat {handle.repeat}, and each "
+        "repeat has recordings of its own."
+    )
+
+
+def _count(number: int) -> str:
+    return f"{number} recording{'s' * (number != 1)}"
+
+
+def _said(d: fp.Difference) -> str:
+    # the canonical form nests the body; people think of the request's own JSON
+    path = _INNER.sub("$", d.path)
+    if d.recorded is None:
+        return f"{path}: not in the recording, asked {_quoted(d.asked)}"
+    if d.asked is None:
+        return f"{path}: recorded {_quoted(d.recorded)}, not asked now"
+    return f"{path}: recorded {_quoted(d.recorded)}, asked {_quoted(d.asked)}"
+
+
 def _quoted(value: str | None) -> str:
-    return "nothing" if value is None else f"«{value}»"
+    return f"«{value}»"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 RecordMode = Literal["none", "once", "new", "all", "off"]
@@ -23,6 +24,8 @@ class CaptureOptions:
             it succeeded in this run.
         cassette_max_bytes: Size of one cassette from which on the user is told.
         worker: xdist worker id; a worker writes part files, see `merge_parts`.
+        run: Id of the run, the same in all its processes; it keeps apart the part files of two runs at once.
+        cassettes: Files of other programs from which any test may replay.
     """
 
     record: RecordMode = "once"
@@ -33,6 +36,8 @@ class CaptureOptions:
     dead_after: int = 2
     cassette_max_bytes: int = 5_000_000
     worker: str | None = None
+    run: str = ""
+    cassettes: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ from pytest_llmwatch import tracing_wrap
 from pytest_llmwatch.capture import fingerprint as fp
 from pytest_llmwatch.capture import keep, sdk, transport
 from pytest_llmwatch.capture.cassette import CassetteHandle, Shelf, merge_parts
+from pytest_llmwatch.capture.cassette_book import Use
 from pytest_llmwatch.capture.exchange import Exchange, Sent
 from pytest_llmwatch.capture.labels import HashKey
 from pytest_llmwatch.capture.limits import Circuit, RateLimiter
@@ -84,6 +85,8 @@ class CaptureSession:
             worker=options.worker,
             max_bytes=options.cassette_max_bytes,
             report=self._report,
+            run=options.run,
+            shared=options.cassettes,
         )
         self._installed: list[transport.Removable] = []
         self._sdk: sdk.SdkWrapper | None = None
@@ -92,6 +95,7 @@ class CaptureSession:
         self._open: dict[int, tuple[Watch, Exchange]] = {}
         self._modules: dict[int, ModuleType] = {}
         self._stack: list[Watch] = []
+        self._inside: dict[Watch, Watch] = {}
         self._lock = threading.Lock()
 
     # the run
@@ -124,16 +128,23 @@ class CaptureSession:
         self.shared.clear()
 
     @contextlib.contextmanager
-    def watch(self, watch: Watch) -> Iterator[Watch]:
+    def watch(self, watch: Watch, *, over: bool = False) -> Iterator[Watch]:
         """Let ``watch`` collect what is called inside, also in threads that know nothing of it.
 
         At the end, streams that nobody closed are recorded as far as they came.
+
+        Args:
+            watch: Collects.
+            over: Collect also what is called by tasks that began under the watch before: a fixture, set up while a
+                test is watched, may run in an event loop that is older than it.
         """
-        before = self._watch.get()
+        before = self._current() if over else self._watch.get()
         self._watch.set(watch)
         watch.trace.keeper = self._spans
         with self._lock:
             self._stack.append(watch)
+            if over and before is not None:
+                self._inside[before] = watch
         try:
             with watch.trace.at_home():
                 yield watch
@@ -142,6 +153,8 @@ class CaptureSession:
             self._watch.set(before)
             with self._lock:
                 self._stack.remove(watch)
+                if over and before is not None:
+                    self._inside.pop(before, None)
             self.finish(watch)
 
     def finish(self, watch: Watch) -> None:
@@ -151,13 +164,37 @@ class CaptureSession:
         for exchange in left:
             exchange.closed()
 
-    def open_cassette(self, path: Path, *, repeat: int = 0, attempt: int = 0, display: str) -> CassetteHandle:
+    def open_cassette(
+        self,
+        path: Path,
+        *,
+        repeat: int = 0,
+        attempt: int = 0,
+        display: str,
+        again: bool = False,
+        sources: Sequence[Path] = (),
+    ) -> CassetteHandle:
         """Open the cassette of one execution; its ``close`` saves what was recorded.
+
+        Args:
+            path: The file.
+            repeat: Sample number.
+            attempt: Rerun number.
+            display: The file's name in messages.
+            again: Replay what an earlier execution of this session recorded, instead of recording it again.
+            sources: Where another program may have recorded the same; the first that exists is replayed from too.
 
         Raises:
             CassetteError: The file exists and cannot be used.
         """
-        return self._shelf.open(path, repeat=repeat, attempt=attempt, display=display)
+        return self._shelf.open(
+            path, repeat=repeat, attempt=attempt, display=display, again=again, sources=sources
+        )
+
+    @property
+    def cassette_uses(self) -> dict[Path, Use]:
+        """What was done with each cassette that was opened."""
+        return self._shelf.uses
 
     def add_base_url(self, base_url: str) -> None:
         """Capture LLM requests below ``base_url`` too."""
@@ -172,11 +209,13 @@ class CaptureSession:
             self.problems.append(problem)
 
     def _current(self) -> Watch | None:
-        watch = self._watch.get()
-        if watch is not None:
-            return watch
-        stack = self._stack
-        return stack[-1] if stack else None
+        watch, stack = self._watch.get(), self._stack
+        if watch is None or watch not in stack:
+            # a thread that knows nothing of it, or a task that outlived the test under which it began
+            return stack[-1] if stack else None
+        while watch in self._inside:
+            watch = self._inside[watch]
+        return watch
 
     def _trace(self) -> Trace | None:
         watch = self._current()
