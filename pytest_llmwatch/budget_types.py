@@ -19,6 +19,8 @@ class Scope:
 
     kind: str
     value: str
+    also: str | None = None
+    """Another value that means the same: the hash of a user named in clear."""
 
     @property
     def text(self) -> str:

@@ -78,6 +78,8 @@ def _coerce(hint: Any, value: Any) -> Any:
         if len(args) == 2 and args[1] is Ellipsis:
             return tuple(_coerce(args[0], v) for v in value)
         return tuple(_coerce(a, v) for a, v in zip(args, value, strict=False))
+    if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, Mapping) and len(args) == 2:
+        return {k: _coerce(args[1], v) for k, v in value.items()}
     if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return decode(hint, value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

@@ -6,7 +6,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pytest_llmwatch import measure_agent, measure_agent_summary, measure_retrieval, measure_throughput
+from pytest_llmwatch import (
+    measure_agent,
+    measure_agent_summary,
+    measure_retrieval,
+    measure_stages,
+    measure_throughput,
+)
 from pytest_llmwatch import measure_calls as calls_
 from pytest_llmwatch import measure_quality as quality_
 from pytest_llmwatch.budget_types import Limit, Scope
@@ -56,7 +62,7 @@ def aggregates(run: Run, scope: Scope | None = None) -> dict[str, Any]:
 
     Sums are over known values; ``cost_usd``, ``input_tokens`` and ``output_tokens`` are None where calls
     were made and none of them tells. ``unpriced`` and ``no_usage`` count the calls that do not. ``agents`` is
-    there only where tools were called or documents retrieved.
+    there only where tools were called or documents retrieved, ``stages`` where there are spans or stages of calls.
     """
     part = slice_of(run, scope)
     calls = part.calls
@@ -86,6 +92,18 @@ def aggregates(run: Run, scope: Scope | None = None) -> dict[str, Any]:
         "cases": len({t.key for t in part.tasks if t.result is not None and t.result.case is not None}),
         "scores": _scores(part, results),
         **({"agents": agents} if agents is not None else {}),
+        **({"stages": _stages(run)} if scope is None and _has_stages(run) else {}),
+    }
+
+
+def _has_stages(run: Run) -> bool:
+    return bool(run.spans) or any(c.stage is not None for c in run.calls)
+
+
+def _stages(run: Run) -> dict[str, Any]:
+    return {
+        s.name: {"n": s.n, "errors": s.errors, "p50": s.p50, "p95": s.p95, "tail_share": s.tail_share}
+        for s in measure_stages.stages(run)
     }
 
 

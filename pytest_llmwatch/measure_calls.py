@@ -6,8 +6,9 @@ Every call counts, reruns and retries included. Replayed calls carry the times o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from pytest_llmwatch import measure_stages
 from pytest_llmwatch.budget_types import Limit
 from pytest_llmwatch.format import plural
 from pytest_llmwatch.measure_figure import Figure, Unit, not_measured, worst_ids
@@ -54,6 +55,9 @@ def tokens_of(call: Call, which: str = "total") -> int | None:
 
 def latency(limit: Limit, part: Slice) -> Figure:
     """Return the figure of a ``[latency]`` rule."""
+    of_spans = measure_stages.latency(limit, part)
+    if of_spans is not None:
+        return of_spans
     if limit.key == "tokens_per_second":
         rates = [(r, c) for c in part.calls if (r := c.tokens_per_second) is not None]
         if not rates:
@@ -282,14 +286,13 @@ def tokens(limit: Limit, part: Slice) -> Figure:
 def metric(limit: Limit, part: Slice) -> Figure:
     """Return the figure of a ``[metric.NAME]`` rule."""
     name = limit.name or ""
-    rows = [(float(c.metrics[name]), c) for c in part.steps if name in c.metrics]
-    rows = [r for r in rows if math.isfinite(r[0])]
+    rows = [r for r in _metric_rows(name, part) if math.isfinite(r[0])]
     if not rows:
-        return not_measured(f"no call carries the metric {name}")
-    values = [v for v, _ in rows]
+        return not_measured(f"no call and no test carries the metric {name} (llm_watch.metric)")
+    values = [v for v, _, _ in rows]
     sign = 1 if limit.direction == "floor" else -1
-    worst = worst_ids(c.id for _, c in sorted(rows, key=lambda r: sign * r[0]))
-    units = tuple(Unit(part.cluster(c), v) for v, c in rows)
+    worst = worst_ids(i for _, i, _ in sorted(rows, key=lambda r: sign * r[0]))
+    units = tuple(Unit(cluster, v) for v, _, cluster in rows)
     match limit.key:
         case "mean":
             return Figure(mean(values), n=len(rows), worst=worst, shape="ratio", units=units)
@@ -299,3 +302,14 @@ def metric(limit: Limit, part: Slice) -> Figure:
             return Figure(max(values), n=len(rows), worst=worst, shape="max", units=units)
         case _:
             return Figure(min(values), n=len(rows), worst=worst, shape="min", units=units)
+
+
+def _metric_rows(name: str, part: Slice) -> Iterator[tuple[float, str | None, str]]:
+    """Yield each value of a metric, with the call to look at and its cluster: a test's values, else its calls'."""
+    for task in part.tasks:
+        told = task.result.metrics.get(name) if task.result is not None else None
+        if told:
+            last = task.calls[-1].id if task.calls else None
+            yield from ((float(v), last, task.cluster) for v in told)
+        else:
+            yield from ((float(c.metrics[name]), c.id, part.cluster(c)) for c in task.calls if name in c.metrics)

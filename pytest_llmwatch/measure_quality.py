@@ -14,7 +14,7 @@ from pytest_llmwatch.budget_types import Limit
 from pytest_llmwatch.format import plural
 from pytest_llmwatch.measure_figure import Figure, Observation, mean_figure, not_measured
 from pytest_llmwatch.measure_slice import Slice, Task
-from pytest_llmwatch.model import Call
+from pytest_llmwatch.model import Call, UserOutcome
 
 _THUMBS_DOWN = frozenset({"thumbs_down", "down", "negative", "bad", "dislike", "-1", "👎"})
 _SAFETY_SCORERS = {"injection": "injection", "secrets": "secrets", "pii": "pii", "refusals": "refusal"}
@@ -73,6 +73,8 @@ def _pass_rate(part: Slice) -> Figure:
     for task in part.tasks:
         if not task.first_attempt or task.result is None or task.result.outcome == "skipped":
             continue
+        if not task.calls and not task.result.scores and task.result.set is None:
+            continue  # it had no model in it: only spans or metrics
         if task.unanswered and not task.result.passed:  # a test may well pass on an error that it provoked
             errored += 1
         else:
@@ -134,17 +136,20 @@ def safety(limit: Limit, part: Slice) -> Figure:
 
 def outcome(limit: Limit, part: Slice) -> Figure:
     """Return the figure of an ``[outcome]`` rule: shares of the answers whose outcome is known."""
-    pick: dict[str, Callable[[Call], bool | None]] = {
-        "success_rate": lambda c: c.outcome.success,
-        "reask_rate": lambda c: c.outcome.reask,
-        "correction_rate": lambda c: c.outcome.corrected,
-        "escalation_rate": lambda c: c.outcome.escalated,
+    pick: dict[str, Callable[[UserOutcome], bool | None]] = {
+        "success_rate": lambda o: o.success,
+        "reask_rate": lambda o: o.reask,
+        "correction_rate": lambda o: o.corrected,
+        "escalation_rate": lambda o: o.escalated,
         "thumbs_down_rate": _thumbs_down,
     }
     known = pick[limit.key]
     rows = []
     for task in _first(part):
-        said = [v for c in task.calls if (v := known(c)) is not None]
+        told = [c.outcome for c in task.calls]
+        if not told and task.result is not None:
+            told = [task.result.user_outcome]
+        said = [v for o in told if (v := known(o)) is not None]
         if said:
             bad = any(said) if limit.direction == "ceiling" else said[-1]
             rows.append(_observe(task, float(bad)))
@@ -153,8 +158,8 @@ def outcome(limit: Limit, part: Slice) -> Figure:
     )
 
 
-def _thumbs_down(call: Call) -> bool | None:
-    feedback = call.outcome.feedback
+def _thumbs_down(outcome: UserOutcome) -> bool | None:
+    feedback = outcome.feedback
     return None if feedback is None else feedback.strip().lower() in _THUMBS_DOWN
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_llmwatch.budget_types import Scope
-from pytest_llmwatch.model import Call, CaseResult, Run, Span
+from pytest_llmwatch.model import Call, CaseResult, Run, Span, UserOutcome
 
 Key = tuple[str | None, str]
+Place = tuple[str | None, str | None, int, int]
+"""Where a record belongs: a test's execution, or a trace where no test is known."""
 
 _NOT_LLM = frozenset({"tool", "retrieval", "agent"})
 _NO_ANSWER = frozenset({"error", "timeout", "rate_limited"})
@@ -74,6 +76,7 @@ class Slices:
     """The slices of one run, each made once; the tasks of the whole run serve all of them."""
 
     def __init__(self, run: Run) -> None:
+        self._around = _Around(run.spans)
         self._whole = Slice(_llm(run.calls), run.calls, tuple(_tasks(run)), run.spans)
         self._whole.clusters.update((c.id, t.cluster) for t in self._whole.tasks for c in t.calls)
         self._made: dict[Scope | None, Slice] = {None: self._whole}
@@ -88,11 +91,15 @@ class Slices:
 
     def _narrow(self, scope: Scope) -> Slice:
         whole = self._whole
-        tasks = tuple(_within(whole.tasks, scope))
+        if scope.kind == "stage":
+            spans = tuple(s for s in whole.spans if self._around.has(s.id, scope.value))
+            tasks = tuple(_in_stage(whole.tasks, scope, spans, self._around))
+        else:
+            tasks = tuple(_within(whole.tasks, scope))
+            places = {place(t.result) for t in tasks if t.result is not None}
+            spans = tuple(s for s in whole.spans if place(s) in places and _labelled(s, scope))
         kept = {c.id for t in tasks for c in t.calls}
         steps = tuple(c for c in whole.steps if c.id in kept)
-        nodes = {t.result.nodeid for t in tasks if t.result is not None}
-        spans = tuple(s for s in whole.spans if s.nodeid in nodes)
         return Slice(_llm(steps), steps, tasks, spans, scope, whole.clusters)
 
 
@@ -106,8 +113,9 @@ def _llm(steps: tuple[Call, ...]) -> tuple[Call, ...]:
 
 
 def is_empty(run: Run) -> bool:
-    """Whether nothing was captured: no call, and no score of an answer that a test brought itself."""
-    return not run.calls and not any(r.scores for r in run.results)
+    """Whether nothing was captured: no call, no span, and nothing that a test told itself (a score, a metric)."""
+    told = any(r.scores or r.metrics or r.user_outcome != UserOutcome() for r in run.results)
+    return not run.calls and not run.spans and not told
 
 
 def matches(scope: Scope, call: Call, result: CaseResult | None = None) -> bool:
@@ -118,7 +126,56 @@ def matches(scope: Scope, call: Call, result: CaseResult | None = None) -> bool:
         return _any(call.markers, scope.value)
     if scope.kind == "model":
         return _any((call.model, call.response_model), scope.value)
-    return _any((getattr(call, scope.kind),), scope.value)
+    return _any((getattr(call, scope.kind),), scope.value) or (
+        scope.also is not None and getattr(call, scope.kind) == scope.also
+    )
+
+
+def place(record: Call | Span | CaseResult) -> Place:
+    """Return the execution of a test that a record belongs to."""
+    trace: str | None = None if record.nodeid is not None else getattr(record, "trace_id", None)
+    return record.nodeid, trace, record.repeat, record.attempt
+
+
+def same(given: str | None, wanted: str) -> bool:
+    """Whether a scope's value names ``given``; ``*`` in it matches anything."""
+    return _any((given,), wanted)
+
+
+class _Around:
+    """The names of a span and of all spans around it, by the span's id."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._spans = {s.id: s for s in spans}
+        self._names: dict[str, frozenset[str]] = {}
+
+    def has(self, span_id: str | None, stage: str) -> bool:
+        """Whether a span, or one around it, is of ``stage``."""
+        return span_id is not None and _any(self._of(span_id), stage)
+
+    def _of(self, span_id: str) -> frozenset[str]:
+        if span_id not in self._names:
+            names, at, seen = set(), self._spans.get(span_id), set[str]()
+            while at is not None and at.id not in seen:
+                seen.add(at.id)
+                names.add(at.name)
+                at = self._spans.get(at.parent_id or "")
+            self._names[span_id] = frozenset(names)
+        return self._names[span_id]
+
+
+def _in_stage(tasks: Iterable[Task], scope: Scope, spans: Iterable[Span], around: _Around) -> Iterator[Task]:
+    places = {place(s) for s in spans}
+    for task in tasks:
+        calls = tuple(c for c in task.calls if matches(scope, c) or around.has(c.parent_id, scope.value))
+        if calls or (task.result is not None and place(task.result) in places):
+            yield Task(task.key, task.cluster, task.weight, calls, task.result)
+
+
+def _labelled(span: Span, scope: Scope) -> bool:
+    """Whether a span of a test in scope belongs there too: it does not say that it is something else's."""
+    own = span.labels.get(scope.kind)
+    return own is None or _any((own,), scope.value) or own == scope.also
 
 
 def _any(given: Iterable[str | None], wanted: str) -> bool:

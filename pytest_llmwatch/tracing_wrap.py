@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
@@ -254,7 +254,7 @@ class _Run:
         function = self.function
 
         @functools.wraps(function)
-        def iterate(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        def iterate(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
             inner = function(*args, **kwargs)
             tracer = self.find()
             if tracer is None:

@@ -13,6 +13,7 @@ from pytest_llmwatch.plugin.testrun import KEY, TestRun
 
 if TYPE_CHECKING:
     from pytest_llmwatch.capture.llm_call import LlmCall
+    from pytest_llmwatch.plugin.watching import WatchFixture
 
 
 def test_run(request: pytest.FixtureRequest) -> TestRun:
@@ -137,6 +138,13 @@ def async_llm_client(request: pytest.FixtureRequest, session: LlmSession) -> Any
 
     test_run(request)
     return open_async_client(session.capture, session.client)
+
+
+def llm_watch(request: pytest.FixtureRequest, _: LlmSession) -> WatchFixture:
+    """Return the fixture's value."""
+    from pytest_llmwatch.plugin.watching import WatchFixture
+
+    return WatchFixture(test_run(request))
 
 
 def llm_case(request: pytest.FixtureRequest, _: LlmSession) -> GoldenCase:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError, SpendLimitReached
-from pytest_llmwatch.model import Call, Case, CaseResult, Output, Problem, Retrieval, Score
+from pytest_llmwatch.model import (
+    Call,
+    Case,
+    CaseResult,
+    Output,
+    Problem,
+    Retrieval,
+    Score,
+    Span,
+    UserOutcome,
+)
 from pytest_llmwatch.plugin.golden_run import GoldenCase, as_output, explain
 from pytest_llmwatch.plugin.session import LlmSession, problem_of
 from pytest_llmwatch.plugin.wire import Parcel
@@ -35,7 +45,9 @@ class TestRun:
         self.output: Output | None = None
         self.scores: dict[str, Score] = {}
         self.errors: list[LlmwatchError] = []
-        self._sent = 0
+        self.metrics: dict[str, list[float]] = {}
+        self.user_outcome = UserOutcome()
+        self._sent: dict[str, Call | Span] = {}
         self._outcome = "passed"
         self._reason: str | None = None
         self._duration = 0.0
@@ -87,6 +99,7 @@ class TestRun:
 
         Set and case are filled in, and what only later calls tell: fallbacks, the results of tool calls.
         """
+        from pytest_llmwatch.capture.executions import with_executions
         from pytest_llmwatch.measure_agent_steps import with_fallbacks, with_results
 
         case = self.golden_case
@@ -102,12 +115,28 @@ class TestRun:
                     tags=call.tags or case.case.tags,
                 )
             out.append(call)
-        return list(with_results(with_fallbacks(out)))
+        return self._with_outcome(list(with_results(with_fallbacks(with_executions(out, self.watch.spans)))))
+
+    def _with_outcome(self, calls: list[Call]) -> list[Call]:
+        """Give the test's metrics and outcome to its last call."""
+        if calls and (self.metrics or self.user_outcome != UserOutcome()):
+            last = {name: values[-1] for name, values in self.metrics.items()}
+            calls[-1] = dataclasses.replace(
+                calls[-1], metrics={**calls[-1].metrics, **last}, outcome=self.user_outcome
+            )
+        return calls
+
+    def spans(self) -> list[Span]:
+        """Return the test's finished spans, in the order they started, with set and case filled in."""
+        case = self.golden_case
+        if case is None:
+            return list(self.watch.spans)
+        return [dataclasses.replace(s, set=case.set.name, case=case.case.id) for s in self.watch.spans]
 
     def _retrievals(self, calls: Sequence[Call]) -> list[Retrieval]:
         from pytest_llmwatch.measure_agent_steps import retrievals_of
 
-        return [s.retrieval for s in retrievals_of(calls, getattr(self.watch, "spans", ()), None)]
+        return [s.retrieval for s in retrievals_of(calls, self.watch.spans, None)]
 
     def note(self, report: pytest.TestReport, error: BaseException | None) -> None:
         """Take in what a phase's report says; our own errors become one line instead of a traceback."""
@@ -153,12 +182,17 @@ class TestRun:
 
     def parcel(self, *, last: bool) -> Parcel:
         """Return what has not been sent yet; with ``last`` the test's result too."""
-        calls = self.calls()
-        parcel = Parcel(calls=calls[self._sent :])
-        self._sent = len(calls)
+        calls, spans = self.calls(), self.spans()
+        # a later phase may tell more of a call: that its tool was executed, what became of the answer
+        parcel = Parcel(
+            calls=[c for c in calls if self._sent.get(c.id) != c],
+            spans=[s for s in spans if self._sent.get(s.id) != s],
+        )
+        self._sent |= {c.id: c for c in calls} | {s.id: s for s in spans}
         if last:
             parcel.problems = self._problems()
-            if calls or self.scores or self.golden_case is not None or self._outcome == "not_run":
+            told = calls or spans or self.scores or self.metrics or self.user_outcome != UserOutcome()
+            if told or self.golden_case is not None or self._outcome == "not_run":
                 parcel.result = self._result(calls)
         return parcel
 
@@ -206,6 +240,8 @@ class TestRun:
             expected_tools=case.expected_tools() if case else None,
             expected_documents=golden,
             duration=round(self._duration, 4),
+            metrics={name: tuple(values) for name, values in self.metrics.items()},
+            user_outcome=self.user_outcome,
             problem=self._problem,
         )
         return self.session.redacted(result)

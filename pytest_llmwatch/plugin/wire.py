@@ -6,6 +6,7 @@ line-buffered spool file per process, so that a killed worker loses nothing that
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -14,20 +15,26 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pytest_llmwatch.codec import decode, encode
-from pytest_llmwatch.model import Call, CaseResult, Problem
+from pytest_llmwatch.model import Call, CaseResult, Problem, Span
 
 
 @dataclass(slots=True)
 class Parcel:
-    """What one report carries: new calls, problems, and on the last report of a test its result."""
+    """What one report carries: new calls and spans, problems, and on the last report of a test its result.
+
+    A call or a span that comes again is the same one, better known.
+    """
 
     calls: list[Call] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     result: CaseResult | None = None
 
     def dumps(self) -> str:
         """Return the parcel as JSON text."""
         data: dict[str, Any] = {"calls": encode(self.calls), "problems": encode(self.problems)}
+        if self.spans:
+            data["spans"] = encode(self.spans)
         if self.result is not None:
             data["result"] = encode(self.result)
         return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
@@ -38,24 +45,28 @@ class Parcel:
         data = json.loads(text)
         return cls(
             calls=[decode(Call, c) for c in data.get("calls", ())],
+            spans=[decode(Span, s) for s in data.get("spans", ())],
             problems=[decode(Problem, p) for p in data.get("problems", ())],
             result=decode(CaseResult, data["result"]) if data.get("result") else None,
         )
 
 
 class Spool:
-    """One process's append-only file of finished calls; opened at the first call."""
+    """One process's append-only file of finished calls and spans; opened at the first."""
 
     def __init__(self, folder: Path, worker: str | None) -> None:
         self._path = folder / f"{worker or 'main'}-{os.getpid()}.jsonl"
         self._file: TextIO | None = None
 
-    def write(self, call: Call) -> None:
-        """Append one call and hand it to the operating system at once."""
+    def write(self, record: Call | Span) -> None:
+        """Append one call or span and hand it to the operating system at once."""
+        data = encode(record)
+        if isinstance(record, Span):
+            data = {"span": data}
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a", encoding="utf-8", buffering=1)
-        self._file.write(json.dumps(encode(call), ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._file.write(json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n")
 
     def close(self) -> None:
         """Close the file; it stays on disk for the controller."""
@@ -67,16 +78,37 @@ class Spool:
 def read_spool(folder: Path, known: Iterable[str]) -> Iterator[Call]:
     """Yield the spooled calls whose ids are not ``known``; a torn last line is passed over."""
     seen = set(known)
+    for data in _spooled(folder):
+        with contextlib.suppress(ValueError, TypeError):
+            call = decode(Call, data)
+            if call.id not in seen:
+                seen.add(call.id)
+                yield call
+
+
+def read_spooled_spans(folder: Path, known: Iterable[str]) -> list[Span]:
+    """Return the spooled spans whose ids are not ``known``; of a span that was written twice, the later."""
+    passed = set(known)
+    found: dict[str, Span] = {}
+    for data in _spooled(folder):
+        with contextlib.suppress(ValueError, TypeError):
+            if isinstance(data.get("span"), dict):
+                span = decode(Span, data["span"])
+                if span.id not in passed:
+                    found[span.id] = span
+    return list(found.values())
+
+
+def _spooled(folder: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("*.jsonl")) if folder.is_dir() else ():
         with path.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 try:
-                    call = decode(Call, json.loads(line))
-                except (ValueError, TypeError):
+                    data = json.loads(line)
+                except ValueError:
                     continue  # the process died in the middle of this line
-                if call.id not in seen:
-                    seen.add(call.id)
-                    yield call
+                if isinstance(data, dict):
+                    yield data
 
 
 def clear_spool(folder: Path) -> None:

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from pytest_llmwatch.codec import encode
-from pytest_llmwatch.model import JSON, CaseResult, Report, Score, Verdict
+from pytest_llmwatch.model import JSON, CaseResult, Report, Score, UserOutcome, Verdict
 
 _VERDICT_KEYS = (
     "rule", "metric", "verdict", "layer", "kind", "family", "tier", "unit", "direction", "observed", "limit",
@@ -40,7 +40,7 @@ def render(report: Report) -> dict[str, JSON]:
         "cases": [_case(r) for r in run.results],
         "problems": [encode(p) for p in run.problems],
         "notes": list(report.notes),
-        "spans": [encode(s) for s in run.spans],
+        "spans": len(run.spans),
         "incidents": [encode(i) for i in report.incidents],
     }
     safe: dict[str, JSON] = json_safe(out)
@@ -84,6 +84,10 @@ def _case(result: CaseResult) -> dict[str, JSON]:
         "cluster": result.cluster,
         "duration": result.duration,
     }
+    if result.metrics:
+        out["metrics"] = {name: list(values) for name, values in result.metrics.items()}
+    if result.user_outcome != UserOutcome():
+        out["user_outcome"] = encode(result.user_outcome)
     if not result.call_ids:  # nobody else keeps what was scored
         bodies = {"input": result.input, "output": result.output, "reference": result.reference}
         out |= {key: text for key, text in bodies.items() if text is not None}

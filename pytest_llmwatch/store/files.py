@@ -1,4 +1,5 @@
-"""Runs as folders: ``run.json`` (the verdict) and ``calls.jsonl.gz`` (a call a line, with bodies).
+"""Runs as folders: ``run.json`` (the verdict), ``calls.jsonl.gz`` (a call a line, with bodies), and where there
+are spans ``spans.jsonl.gz`` (a span a line).
 
 The same run gives the same bytes. ``run.json`` is written last: where it stands, the folder is whole.
 A store is a folder of such folders, ``<root>/runs/<run id>``, with ``<root>/latest`` naming the newest.
@@ -10,34 +11,47 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pytest_llmwatch import atomic
-from pytest_llmwatch.codec import decode
+from pytest_llmwatch.codec import decode, encode
 from pytest_llmwatch.errors import RecordsError
 from pytest_llmwatch.model import JSON, SCHEMA_VERSION, CaseResult, Problem, Run, Span
 from pytest_llmwatch.records import Record, Records, dump_line, read_records
 
 RUN = "run.json"
 CALLS = "calls.jsonl.gz"
+SPANS = "spans.jsonl.gz"
 LATEST = "latest"
 SPENT = "spent.jsonl"
 
 
-def write_run(folder: Path, run_json: Mapping[str, JSON], calls: Iterable[Mapping[str, JSON]]) -> None:
+def write_run(
+    folder: Path,
+    run_json: Mapping[str, JSON],
+    calls: Iterable[Mapping[str, JSON]],
+    spans: Iterable[Span] = (),
+) -> None:
     """Write a run into ``folder``: atomically, and with the same bytes for the same run.
 
     Args:
         folder: Made where it is missing.
         run_json: What ``report.run_json.render`` returns.
         calls: RECORDS lines, as ``records.to_records`` yields them.
+        spans: The run's spans; without any, no file is written, and an older one is removed.
 
     Raises:
         OSError: The folder cannot be written.
     """
     atomic.write_bytes(folder / CALLS, pack("".join(map(dump_line, calls))))
+    lines = [dump_line({"schema_version": SCHEMA_VERSION, **encode(span)}) for span in spans]
+    if lines:
+        atomic.write_bytes(folder / SPANS, pack("".join(lines)))
+    else:
+        (folder / SPANS).unlink(missing_ok=True)
     text = json.dumps(run_json, indent=2, ensure_ascii=False, allow_nan=False)
     atomic.write_text(folder / RUN, text + "\n")
 
@@ -50,11 +64,16 @@ def pack(text: str) -> bytes:
     return buffer.getvalue()
 
 
-def store_run(root: Path, run_json: Mapping[str, JSON], calls: Iterable[Mapping[str, JSON]]) -> Path:
+def store_run(
+    root: Path,
+    run_json: Mapping[str, JSON],
+    calls: Iterable[Mapping[str, JSON]],
+    spans: Iterable[Span] = (),
+) -> Path:
     """Keep a run under its id in the store ``root``, name it the latest, and return its folder."""
     run_id = str(run_json["run_id"])
     folder = root / "runs" / re.sub(r"[^A-Za-z0-9._-]", "-", run_id)
-    write_run(folder, run_json, calls)
+    write_run(folder, run_json, calls, spans)
     atomic.write_text(root / LATEST, folder.name + "\n")
     return folder
 
@@ -164,7 +183,7 @@ def load_run(path: Path, *, display: str | None = None) -> Run:
             time=str(data.get("time", "")),
             calls=tuple(record.call for record in found),
             results=results,
-            spans=tuple(decode(Span, span) for span in data.get("spans", ())),
+            spans=_read_spans(folder, data, shown),
             problems=tuple(decode(Problem, problem) for problem in data.get("problems", ())),
             duration=data.get("duration"),
             partial=bool(data.get("partial", False)),
@@ -212,6 +231,34 @@ def _read_calls(folder: Path, data: Mapping[str, Any], shown: str) -> tuple[Reco
             return ()
         raise
     return found.records
+
+
+def _read_spans(folder: Path, data: Mapping[str, Any], shown: str) -> tuple[Span, ...]:
+    file = folder / SPANS
+    if not file.exists():
+        if data.get("spans"):
+            raise RecordsError(
+                f"has spans, but {SPANS} is not beside it; keep both", slug="run-corrupt", file=shown
+            )
+        return ()
+    name = str(Path(shown).parent / SPANS)
+    try:
+        text = gzip.decompress(file.read_bytes()).decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise RecordsError(
+            f"cannot be unpacked ({error}); the file is damaged, write the run again",
+            slug="run-corrupt",
+            file=name,
+        ) from error
+    out = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            out.append(decode(Span, json.loads(line)))
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise RecordsError(
+                f"is not a span as we write it ({error})", slug="run-corrupt", file=name, line=number
+            ) from error
+    return tuple(out)
 
 
 def _read_json(file: Path, shown: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ REPORT = Report(run=RUN, verdict="warn", sentence="one rule is close", exit_code
 
 
 def save(folder: Path) -> Path:
-    write_run(folder, run_json.render(REPORT), to_records(RUN))
+    write_run(folder, run_json.render(REPORT), to_records(RUN), RUN.spans)
     return folder
 
 
@@ -68,7 +68,7 @@ def test_the_same_run_gives_the_same_bytes_and_no_leftovers(tmp_path: Path) -> N
     save(first)
     for name in ("run.json", "calls.jsonl.gz"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
-    assert sorted(p.name for p in first.iterdir()) == ["calls.jsonl.gz", "run.json"]
+    assert sorted(p.name for p in first.iterdir()) == ["calls.jsonl.gz", "run.json", "spans.jsonl.gz"]
     assert pack("x") == pack("x")
     assert pack("x") != pack("y")
 
@@ -77,8 +77,8 @@ def test_resolve(tmp_path: Path) -> None:
     root = tmp_path / "store"
     with pytest.raises(RecordsError, match="holds no runs yet"):
         resolve("latest", root)
-    one = store_run(root, {**run_json.render(REPORT), "run_id": "z-old"}, to_records(RUN))
-    two = store_run(root, {**run_json.render(REPORT), "run_id": "a-new"}, to_records(RUN))
+    one = store_run(root, {**run_json.render(REPORT), "run_id": "z-old"}, to_records(RUN), RUN.spans)
+    two = store_run(root, {**run_json.render(REPORT), "run_id": "a-new"}, to_records(RUN), RUN.spans)
     assert resolve("latest", root) == two
     assert resolve("z-old", root) == one
     assert resolve(str(one), root) == one
