@@ -68,7 +68,21 @@ def test_the_source_archive_takes_what_exists(project_root: Path) -> None:
 
 
 # what a declared dependency always brings (the OpenAI client its transport, jsonschema its registry, ...)
-BROUGHT = {"httpx", "httpx2", "httpcore", "httpcore2", "anyio", "referencing", "markupsafe", "_pytest", "xdist"}
+BROUGHT = {
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "anyio",
+    "referencing",
+    "markupsafe",
+    "_pytest",
+    "xdist",
+} | {
+    # where an application uses it; never imported for its own sake
+    "aiohttp",
+    "multidict",
+}
 DISTRIBUTIONS = {"yaml": "pyyaml", "vcr": "vcrpy", "genai_prices": "genai-prices"}
 
 
