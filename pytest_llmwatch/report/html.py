@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pytest_llmwatch import __version__
 from pytest_llmwatch import format as fmt
 from pytest_llmwatch.model import Call, Report
-from pytest_llmwatch.report import bodies, breakdown, cases, charts, island, view
+from pytest_llmwatch.report import bodies, breakdown, cases, charts, island, stages, view
 from pytest_llmwatch.report.view import RuleRow
 
 _FACETS = {"model": "model", "feature": "feature", "team": "team", "prompt_version": "prompt", "set": "set"}
@@ -262,6 +262,7 @@ def _charts(report: Report, rows: list[RuleRow]) -> dict[str, Any]:
         "over_time": over,
         "latency_note": _latency_note(calls, modes),
         "breakdowns": breakdown.breakdowns(calls),
+        "stages": stages.stages(report.aggregates),
         "agents": breakdown.agents(report.aggregates),
         "facets": _FACETS,
         "tokens": charts.histogram(
@@ -362,6 +363,7 @@ def _contents(context: dict[str, Any]) -> list[_Item]:
         (context["failures"] or context["errors"], _Item("failures", "Failures")),
         (context["latency"] or context["ttft"], _Item("latency", "Latency")),
         (context["breakdowns"], _Item("cost", "Cost and tokens")),
+        (context["stages"], _Item("stages", "Stages")),
         (context["agents"], _Item("agents", "Agents and retrieval")),
         (context["report"].run.calls, _Item("calls", "Calls", f"{len(context['report'].run.calls):,}")),
         (True, _Item("about", "About")),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from pytest_llmwatch.model import Problem, Report
-from pytest_llmwatch.report import breakdown, cases, view
+from pytest_llmwatch.report import breakdown, cases, stages, view
 from pytest_llmwatch.report.text import one_line
 from pytest_llmwatch.report.view import MARKS, RuleRow, State
 
@@ -92,6 +92,7 @@ def _lines(report: Report, style: TerminalStyle, outputs: Mapping[str, str]) -> 
         yield from _rules(shown, style)
     yield from _problems(report.run.problems, style)
     if not quiet:
+        yield from _stages(report, style)
         yield from _agents(report, style)
         yield from _worst(report, rows, style, outputs)
     yield from _close(report, rows, style, outputs)
@@ -215,6 +216,26 @@ def _problems(problems: tuple[Problem, ...], style: TerminalStyle) -> Iterator[L
             yield from _wrapped(message, style, indent=6)
         if len(messages) > limit:
             yield ((f"      … and {len(messages) - limit:,} more", {"light": True}),)
+
+
+def _stages(report: Report, style: TerminalStyle) -> Iterator[Line]:
+    found = stages.stages(report.aggregates)
+    if found is None:
+        return
+    yield ()
+    yield (("stages", {"bold": True}),)
+    rows = [tuple(one_line(cell, 60) for cell in row) for row in found.rows[: 5 if style.verbosity < 1 else None]]
+    aligned = ("left", *("right" for _ in found.head[1:]))
+    table = tabulate(rows, found.head, "plain", disable_numparse=True, colalign=aligned).splitlines()
+    if max(map(len, table)) + 4 <= style.width:
+        for line in table:
+            yield (("    " + line.rstrip(), {}),)
+    else:
+        for row in rows:
+            yield from _wrapped(f"{row[0]}: n {row[1]}, p95 {row[3]}, slow tail {row[4]}", style, indent=4)
+    more = len(found.rows) - len(rows) + found.left_out
+    if more:
+        yield ((f"    … and {more:,} more stages", {"light": True}),)
 
 
 def _agents(report: Report, style: TerminalStyle) -> Iterator[Line]:
