@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pytest_llmwatch.capture.values import as_dict, as_text
+from pytest_llmwatch.capture.values import as_dict, as_json, as_text
 from pytest_llmwatch.model import CallStatus, ToolCall, Usage
 
 
@@ -70,8 +70,7 @@ class StreamReader:
 
     def fail(self, error: Any) -> None:
         """Note an error that the server tells inside the stream."""
-        message = as_dict(error).get("message") or error
-        self.failed = message if isinstance(message, str) else str(message)[:500]
+        self.failed = as_json(as_dict(error).get("message") or error)[:500]
 
     def tool(self, index: int) -> Piece:
         """Return the tool call with this number, made where it is new."""

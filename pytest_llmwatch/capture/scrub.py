@@ -7,9 +7,11 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from pytest_llmwatch import redact_nested as nested
 from pytest_llmwatch.capture import split
 from pytest_llmwatch.capture.fingerprint import SECRET_QUERY
 from pytest_llmwatch.capture.sse import Event, events
+from pytest_llmwatch.capture.values import loads
 from pytest_llmwatch.pricing import base_name
 from pytest_llmwatch.redact import Redactor
 from pytest_llmwatch.redact_patterns import SECRET_KEYS
@@ -41,8 +43,8 @@ class Scrubber:
     def json_text(self, body: bytes) -> str | None:
         """Return a JSON body redacted and indented, or None where it is not JSON or would not stay equal."""
         try:
-            value = json.loads(body)
-        except (ValueError, RecursionError):
+            value = loads(body)
+        except ValueError:
             return None
         before = value
         if b'"token' in body or b'"word' in body or isinstance(value, list):
@@ -87,7 +89,7 @@ class Scrubber:
         if len(lines) < 2:
             return None
         try:
-            values = [json.loads(line) if line.strip() else None for line in lines]
+            values = [loads(line) if line.strip() else None for line in lines]
         except ValueError:
             return None
         before = [json.dumps(v) for v in values]
@@ -107,8 +109,10 @@ class Scrubber:
         values = [_parsed(event) for event in found]
         before = [json.dumps(v, sort_keys=True) for v in values]
         cut_off = bool(found) and not found[-1].closed and isinstance(values[-1], _Raw)
-        inside = cut_off and split.ends_inside(values[:-1], self._redactor)
-        split.hide(values, self._redactor, stream=True)
+        if cut_off:
+            inside = split.hide(values[:-1], self._redactor, stream=True, rest=_rest(found[-1].data))
+        else:
+            inside = split.hide(values, self._redactor, stream=True)
         out: list[bytes] = []
         shifts: list[tuple[int, int, int]] = []  # old start, old end, new length
         last = 0
@@ -152,7 +156,7 @@ class _Raw(dict[str, Any]):
 
 def _parsed(event: Event) -> Any:
     if not event.is_done:
-        with contextlib.suppress(ValueError, RecursionError):
+        with contextlib.suppress(ValueError):
             value = event.json()
             if isinstance(value, dict | list):
                 return value
@@ -178,6 +182,14 @@ def _written(raw: bytes, value: Any, plain: bool) -> bytes:
 
 def _line_end(line: str) -> str:
     return line[len(line.rstrip("\r\n")) :]
+
+
+def _rest(data: str) -> str:
+    """Return the string in which JSON data was cut off, with its escapes undone; empty if it was not in one."""
+    last = ""
+    for string in nested.strings(data):
+        last = string.text if string.end == len(data) else ""
+    return last
 
 
 def _masked(rest: bytes) -> bytes:

@@ -47,8 +47,8 @@ _KNOWN = re.compile(
 """Paths of LLM APIs. On a host that is not known to be one, the body must ask a model as well."""
 
 _NO_MODEL = re.compile(
-    r"/(?:files|uploads|vector_stores|conversations|containers|threads|models)(?:/[^:]*)?$"
-    r"|/messages/count_tokens$|:countTokens$"
+    r"/(?:files|uploads|vector_stores|conversations|containers|threads)(?:/[^:]*)?$"
+    r"|/models(?:/[^/:]+)?$|/messages/count_tokens$|:countTokens$"
 )
 
 VENDOR_NAMES: tuple[tuple[str, str], ...] = (

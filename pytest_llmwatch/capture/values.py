@@ -9,16 +9,39 @@ from typing import Any
 _LONE = re.compile("[\ud800-\udfff]")
 
 
+DEEPEST = 200
+"""Levels of nesting that are read. Python itself stops below 1,000, less what stands on the stack already."""
+_TOO_DEEP = f"nested deeper than {DEEPEST} levels"
+
+
 def loads(text: str | bytes) -> Any:
     """Return JSON parsed.
 
     Raises:
-        ValueError: It is not JSON, or nested so deep that it cannot be read.
+        ValueError: It is not JSON, or nested deeper than `DEEPEST`: what walks through it would not come back.
     """
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError(_TOO_DEEP) from None
+    opens = text.count(b"{") + text.count(b"[") if isinstance(text, bytes) else text.count("{") + text.count("[")
+    if opens > DEEPEST and _is_deep(value):
+        raise ValueError(_TOO_DEEP)
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def as_dict(value: Any) -> dict[str, Any]:
