@@ -37,13 +37,13 @@ def _said(content: Any, between: str = "") -> str:
     """Return the text that a message's content says aloud: no reasoning, no marks for what is not text."""
     if isinstance(content, str):
         return as_text(content) or ""
-    parts = []
+    parts: list[Any] = []
     for part in as_list(content):
         if isinstance(part, str):
             parts.append(part)
         elif isinstance(part, dict) and part.get("type") in _TEXTS:
             parts.append(part.get("text") or part.get("refusal"))
-    return between.join(as_text(p) or "" for p in parts if isinstance(p, str))
+    return between.join(as_text(p) or "" for p in parts)
 
 
 def _chat_object(data: Mapping[str, Any]) -> Answer:
