@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -28,6 +30,8 @@ _LEARNED = 64
 _SECRET_VARIABLES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_PASSWD", "_PASS", "_CREDENTIALS", "_AUTH")
 # each of SECRET_KEYS holds one of them
 _KEY_PARTS = ("key", "auth", "pass", "secret", "token", "cookie")
+
+_PLACEHOLDER = re.compile(r"\[[A-Z][A-Z0-9_]{1,40}:[0-9a-f]{4}\]")
 
 T = TypeVar("T")
 
@@ -71,7 +75,7 @@ class Redactor:
     def learn(self, value: str, kind: str = "SECRET") -> None:
         """Hide ``value`` wherever it occurs from now on: a credential that a request carried, whatever its form.
 
-        Only what could be generated is learned (16 characters or more, letters and a digit), so that a stand-in
+        Only what could be generated is learned (12 characters or more, letters and a digit), so that a stand-in
         such as ``test-key`` does not vanish from texts.
         """
         value = value.strip()
@@ -81,7 +85,7 @@ class Redactor:
         self._known.clear()
 
     def learn_environment(self, environment: Mapping[str, str]) -> None:
-        """Learn the values of variables that are named as secrets: ``..._KEY``, ``..._TOKEN``, ``..._PASSWORD``."""
+        """Learn the values of variables that are named as secrets: ``..._KEY``, ``..._TOKEN`` ..."""
         for name, value in environment.items():
             if name.upper().endswith(_SECRET_VARIABLES) and not value.startswith(("/", "~", ".")):
                 self.learn(value)
@@ -93,6 +97,10 @@ class Redactor:
         and text in base64.
         """
         found = self._find(s, 0)
+        if found and "]" in s:
+            # a placeholder is final, whatever its letters look like beside others
+            marks = [m.span() for m in _PLACEHOLDER.finditer(s)]
+            found = [f for f in found if not _inside(marks, f.start)]
         if len(found) < 2:
             return found
         kept: list[Finding] = []
@@ -119,6 +127,10 @@ class Redactor:
                 if inside:
                     first = inside[0]
                     found.append(Finding(first.kind, start, end, first.personal, first.custom))
+            for view in nested.views(s):
+                for f in self._find(view.text, depth + 1):
+                    start, end = view.place(f.start), view.place(f.end)
+                    found.append(Finding(f.kind, start, end, f.personal, f.custom))
             if nested.is_json(s) and (found or "\\" in s or any(key in s.lower() for key in _KEY_PARTS)):
                 found = self._in_json(s, found, depth)
         return found
@@ -278,8 +290,14 @@ def _occurrences(value: str, kind: str, s: str) -> Iterator[Finding]:
 
 def _generated(value: str) -> bool:
     return (
-        16 <= len(value) <= 8192 and has_digit(value) and any(c.isalpha() for c in value) and len(set(value)) >= 8
+        12 <= len(value) <= 8192 and has_digit(value) and any(c.isalpha() for c in value) and len(set(value)) >= 8
     )
+
+
+def _inside(spans: list[tuple[int, int]], place: int) -> bool:
+    """Whether ``place`` lies behind the start of one of ``spans`` (in order) and before its end."""
+    at = bisect_left(spans, (place, 0)) - 1
+    return at >= 0 and place < spans[at][1]
 
 
 def _is_open(value: str) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 # possessive, and content with open ends: one pass whatever is missing
@@ -23,7 +24,10 @@ _COLON = re.compile(r"\s{0,20}:\s{0,20}")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _INLINE = re.compile(r"data:[\w.+/;=-]{0,120};base64,[A-Za-z0-9+/=_-]*+")
 _TEXT_FILE = re.compile(r"data:(?:text/|application/(?:json|xml|x-yaml|yaml|x-ndjson|csv|toml|sql))", re.I)
-_ENCODED = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/_-]{24,}+={0,2}")
+_ENCODED = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/_-]{16,}+={0,2}")
+_PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
+_URL_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}|\+")
+_ENTITY = re.compile(r"&(?:quot|apos|amp|lt|gt|nbsp|#\d{1,6}|#[xX][0-9a-fA-F]{1,5});")
 _LONGEST_ENCODED = 8192
 _LONGEST_FILE = 2_000_000
 
@@ -50,6 +54,47 @@ class JsonString:
             return self.start + position
         at = bisect_right(self.inner, position) - 1
         return self.outer[at] + position - self.inner[at]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A text as it reads with escapes undone, and the way back: the outer position of each place in it."""
+
+    text: str
+    inner: tuple[int, ...]
+    outer: tuple[int, ...]
+
+    def place(self, position: int) -> int:
+        """Return where the character at ``position`` of the text begins in the outer text."""
+        at = bisect_right(self.inner, position) - 1
+        return self.outer[at] + position - self.inner[at]
+
+
+def views(s: str) -> Iterator[View]:
+    """Yield ``s`` with the escapes of URLs undone, and with those of HTML, where it has any."""
+    if "%" in s and _PERCENT.search(s):
+        yield View(*_undone(s, _URL_ESCAPE, lambda e: " " if e == "+" else chr(int(e[1:], 16))))
+    if "&" in s and _ENTITY.search(s):
+        yield View(*_undone(s, _ENTITY, html.unescape))
+
+
+def _undone(
+    s: str, escape: re.Pattern[str], decode: Callable[[str], str]
+) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    parts: list[str] = []
+    inner, outer = [0], [0]
+    length = last = 0
+    for match in escape.finditer(s):
+        piece = s[last : match.start()]
+        char = decode(match[0])
+        parts += [piece, char]
+        length += len(piece)
+        inner += [length, length + len(char)]
+        outer += [match.start(), match.end()]
+        length += len(char)
+        last = match.end()
+    parts.append(s[last:])
+    return "".join(parts), tuple(inner), tuple(outer)
 
 
 def is_json(s: str) -> bool:
@@ -127,7 +172,7 @@ def inline_text(s: str) -> str | None:
 
 def encoded_texts(s: str) -> Iterator[tuple[int, int, str]]:
     """Yield (start, end, text) of the words in ``s`` that are base64 of readable ASCII text."""
-    if len(s) < 24:
+    if len(s) < 16:
         return
     for match in _ENCODED.finditer(s):
         if match.end() - match.start() <= _LONGEST_ENCODED:

@@ -19,7 +19,7 @@ def looks_random(text: str) -> bool:
     return has_digit(body) or not re.search(r"[-_.]", body)
 
 
-_PLACEHOLDER_REST = re.compile(r"[0-9a-f]{4}\]")
+_PLACEHOLDER = re.compile(r"(?:\+|%20)*(?:\[[A-Z][A-Z0-9_]{1,40}:)?[0-9a-f]{4}\]")
 
 
 def assigned(text: str) -> bool:
@@ -28,7 +28,7 @@ def assigned(text: str) -> bool:
         has_digit(text)
         and not text.isdigit()
         and not text.startswith(("[", "$", "%(", "os.", "self."))
-        and _PLACEHOLDER_REST.match(text) is None
+        and ("]" not in text or _PLACEHOLDER.match(text) is None)
     )
 
 
@@ -43,7 +43,7 @@ def _password(text: str) -> bool:
 
 
 # between a name and its value, as JSON, YAML, an assignment, a header, or a pair of strings writes it
-_GIVEN = r"(?:[\\\"']{0,3}\s{0,4}(?::|=>?)\s{0,4}b?[\\\"']{0,3}|[\"'],\s?b?[\"'])"
+_GIVEN = r"(?:[\\\"']{0,3}\s{0,4}(?::|=>?)\s{0,4}(?:b(?=[\\\"']))?[\\\"']{0,3}|[\"'],\s?b?[\"'])"
 
 SECRETS: tuple[Pattern, ...] = (
     make(
@@ -142,7 +142,7 @@ SECRETS: tuple[Pattern, ...] = (
     ),
     make(
         "SECRET",
-        r"(?i)(?<!\[)(?:api[_-]?key|(?:secret|access|private|account|signing|encryption|subscription|storage|auth)"
+        r"(?i)(?:api[_-]?key|(?:secret|access|private|account|signing|encryption|subscription|storage|auth)"
         r"[_-]?(?:access[_-]?)?key|client[_-]?secret|(?:access|auth|refresh|session|bot|id)[_-]?token"
         r"|password|passwd|passphrase|passcode|pwd|secret)" + _GIVEN + r"(?P<secret>[^\s\"'\\,;<>(){}&]{8,256})",
         words=("key", "token", "secret", "passw", "passphrase", "passcode", "pwd"),
@@ -150,7 +150,7 @@ SECRETS: tuple[Pattern, ...] = (
     ),
     make(
         "SECRET",
-        r"(?i)(?<![\[a-z])token" + _GIVEN + r"(?P<secret>[A-Za-z0-9._~+/-]{20,512}={0,2})",
+        r"(?i)(?<![a-z])token" + _GIVEN + r"(?P<secret>[A-Za-z0-9._~+/-]{20,512}={0,2})",
         words=("token",),
         check=_token,
     ),
