@@ -116,7 +116,8 @@ class Serializer:
         text: str = yaml.dump(
             data, Dumper=dumper, sort_keys=False, allow_unicode=True, width=1_000_000, default_flow_style=False
         )
-        return HEADER + text
+        # after a block that ends with blank lines libyaml ends the document; pieces of a file are put together
+        return HEADER + text.removesuffix("...\n")
 
 
 def corrupt(display: str, what: str, line: int | None = None) -> CassetteError:
