@@ -3,7 +3,7 @@
     python bench/statistics/llmdrift.py [--data DIR] [--splits 200]
 
 Real answers, scores, times and costs. Cells whose score got worse must be red, better ones never; random halves of
-one snapshot, which have no case in common, must be red at most alpha of the time. Where the data are not, it says so.
+one snapshot, which have no case in common, must be red at most alpha of the time. Says so where the data are not.
 """
 
 from __future__ import annotations
