@@ -48,8 +48,13 @@ class GoldenCase:
         return golden.parameters(self.set, self.case, self.repeat)
 
     def score(self, answer: Any) -> tuple[Score, ...]:
-        """Score ``answer`` (a Reply, text, or what ``target`` returned) by the set's scorers."""
+        """Score ``answer`` (a Reply, text, or what ``target`` returned) by the set's scorers.
+
+        Tool calls and retrieved documents that the answer does not bring are those of all the test's calls.
+        """
         output = as_output(answer)
+        if self.test is not None and not (isinstance(answer, Mapping) and "tool_calls" in answer):
+            output = self.test.filled(output)
         scores = self._session.score(output, self.case, self.set.scorers or None, dict(self.set.weights) or None)
         if self.test is not None:
             self.test.take_scores(output, scores)

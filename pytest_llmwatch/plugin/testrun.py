@@ -60,6 +60,11 @@ class TestRun:
         """The golden case, None in a plain test."""
         return self.golden_case.case if self.golden_case else None
 
+    @property
+    def passed(self) -> bool:
+        """Whether nothing went wrong up to now, in any phase."""
+        return self._outcome == "passed"
+
     def take_scores(self, output: Output, scores: Sequence[Score]) -> None:
         """Remember the scores of the test's answer; a later score of the same name wins."""
         self.output = output
@@ -84,15 +89,16 @@ class TestRun:
         answered = [c for c in calls if c.output is not None and not c.failed]
         if answered:
             last = answered[-1]
-            self.golden_case.score(
-                Output(
-                    last.output or "",
-                    tool_calls=tuple(t for c in calls for t in c.tool_calls),
-                    finish_reason=last.finish_reason,
-                    retrieved=tuple(d for r in self._retrievals(calls) for d in r.documents),
-                    call_id=last.id,
-                )
-            )
+            self.golden_case.score(Output(last.output or "", finish_reason=last.finish_reason, call_id=last.id))
+
+    def filled(self, output: Output) -> Output:
+        """Return an answer with the tool calls and retrieved documents of the whole test where it has none."""
+        calls = self.calls()
+        return dataclasses.replace(
+            output,
+            tool_calls=output.tool_calls or tuple(t for c in calls for t in c.tool_calls),
+            retrieved=output.retrieved or tuple(d for r in self._retrievals(calls) for d in r.documents),
+        )
 
     def calls(self) -> list[Call]:
         """Return the test's calls so far, in the order they started.
@@ -104,15 +110,16 @@ class TestRun:
 
         case = self.golden_case
         out = []
+        known = self.session.redacted(case.case) if case is not None else None
         for call in self.watch.calls:
-            if case is not None:
+            if case is not None and known is not None:
                 call = dataclasses.replace(  # noqa: PLW2901
                     call,
                     set=case.set.name,
-                    case=case.case.id,
-                    context=call.context or case.case.context,
-                    reference=call.reference or case.case.reference,
-                    tags=call.tags or case.case.tags,
+                    case=known.id,
+                    context=call.context or known.context,
+                    reference=call.reference or known.reference,
+                    tags=call.tags or known.tags,
                 )
             out.append(call)
         return self._with_outcome(list(with_results(with_fallbacks(with_executions(out, self.watch.spans)))))
@@ -131,7 +138,8 @@ class TestRun:
         case = self.golden_case
         if case is None:
             return list(self.watch.spans)
-        return [dataclasses.replace(s, set=case.set.name, case=case.case.id) for s in self.watch.spans]
+        known = self.session.redacted(case.case)
+        return [dataclasses.replace(s, set=case.set.name, case=known.id) for s in self.watch.spans]
 
     def _retrievals(self, calls: Sequence[Call]) -> list[Retrieval]:
         from pytest_llmwatch.measure_agent_steps import retrievals_of

@@ -161,6 +161,8 @@ def test_every_rule_breaks_and_holds(project: Any, loopback: LLMockServer, monke
     assert told["agent.max_steps"] == 4
     assert told["agent.lost_tool_results"] == told["agent.invalid_arguments"] == 0.1
     assert told["agent.loops"] == 1 / 7
+    scores = {c["case"]: c["scores"]["tool_calls"]["value"] for c in broken["cases"]}
+    assert (scores["good"], scores["loop"]) == (1, 0)  # the calls of the whole test, not of its last answer
     assert told["agent.repeated_side_effects"] == 1  # of the one task that sent a mail
 
     project.budget(HOLDS)
