@@ -29,7 +29,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("measure*",),
     ("budget_suggest",),
     ("compare*",),
-    ("baseline*",),
+    ("baseline*", "plan"),
     ("gate*",),
     ("incidents*",),
     ("report", "export", "alerts"),
