@@ -22,9 +22,9 @@ class Need:
     """What one metric needs, or has.
 
     ``sd`` is the standard deviation of a case's paired difference at one repeat a side; ``assumed`` where the
-    data do not tell it. ``detects`` is the drop found with the asked power by the cases at hand, ``power`` the chance
-    that they find the drop asked for, ``cases`` how many it needs, ``enough`` the fewest repeats (of 1, 2, 3, 5, 10)
-    that do with the cases at hand, None where more cases are needed.
+    data do not tell it. ``detects`` is the drop found with the asked power by the cases at hand, ``power`` the
+    chance that they find the drop asked for, ``cases`` how many it needs, ``enough`` the fewest repeats (of 1, 2,
+    3, 5, 10) that do with the cases at hand, None where more cases are needed.
     """
 
     metric: str
