@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import html
+import json
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +20,15 @@ _STRING = re.compile(r'"((?:[^"\\]++|\\(?:.|\Z))*+)(?:"|\Z)', re.DOTALL)
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.", re.DOTALL
 )
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\(?:.|\Z))*+("|\Z)|[{}\[\]]', re.DOTALL)
+_HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _SIMPLE = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _COLON = re.compile(r"\s{0,20}:\s{0,20}")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _INLINE = re.compile(r"data:[\w.+/;=-]{0,120};base64,[A-Za-z0-9+/=_-]*+")
 _TEXT_FILE = re.compile(r"data:(?:text/|application/(?:json|xml|x-yaml|yaml|x-ndjson|csv|toml|sql))", re.I)
 _ENCODED = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/_-]{16,}+={0,2}")
+_BACKSLASH = re.compile(r"\\[nrtu\"/]")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _URL_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}|\+")
 _ENTITY = re.compile(r"&(?:quot|apos|amp|lt|gt|nbsp|#\d{1,6}|#[xX][0-9a-fA-F]{1,5});")
@@ -71,7 +75,9 @@ class View:
 
 
 def views(s: str) -> Iterator[View]:
-    """Yield ``s`` with the escapes of URLs undone, and with those of HTML, where it has any."""
+    """Yield ``s`` with the escapes of URLs, of HTML, and of JSON amid other text undone, where it has any."""
+    if "\\" in s and not is_json(s) and _BACKSLASH.search(s):
+        yield View(*_undone(s, _ESCAPE, _character))
     if "%" in s and _PERCENT.search(s):
         yield View(*_undone(s, _URL_ESCAPE, lambda e: " " if e == "+" else chr(int(e[1:], 16))))
     if "&" in s and _ENTITY.search(s):
@@ -136,6 +142,35 @@ def _unescaped(s: str, start: int, end: int) -> tuple[str, tuple[int, ...], tupl
         last = match.end()
     parts.append(s[last:end])
     return "".join(parts), tuple(inner), tuple(outer)
+
+
+def repaired(text: str) -> tuple[object, int] | None:
+    """Return the value of JSON that was cut off, and how many characters at its end were not there.
+
+    What cannot be completed, such as half a key, is left out. None where nothing helps.
+    """
+    for _ in range(4):
+        closing = _closing(text)
+        text = _HALF_ESCAPE.sub("", text) if closing.startswith('"') else text
+        try:
+            return json.loads(text + closing), len(closing)
+        except (ValueError, RecursionError):
+            text = text.rpartition(",")[0]
+    return None
+
+
+def _closing(text: str) -> str:
+    """Return what closes the string, arrays and objects that ``text`` leaves open."""
+    stack: list[str] = []
+    for match in _TOKEN.finditer(text):
+        mark = match[0]
+        if mark in ("{", "["):
+            stack.append("}" if mark == "{" else "]")
+        elif mark in ("}", "]"):
+            del stack[-1:]
+        elif match[1] == "":
+            stack.append('"')
+    return "".join(reversed(stack))
 
 
 def _character(escape: str) -> str:

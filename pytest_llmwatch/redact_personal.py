@@ -176,7 +176,7 @@ PERSONAL: tuple[Pattern, ...] = (
     make(
         # national: a leading 0, then groups with one separator throughout (01.84.17.61.18, 024 971 50 30)
         "PHONE",
-        r"(?<![\w.,+/-])(?<!\d )0[1-9]\d{0,3}(?P<gap>[ .-])\d{2,4}(?:(?P=gap)\d{2,4}){1,3}(?![ .,/-]?\w)",
+        r"(?<![\w.,+/-])(?<!\d )0[1-9]\d{0,3}(?P<gap>[ .-])\d{2,4}(?:(?P=gap)\d{2,4}){1,3}(?!\w|[ .,/-]\d)",
         check=_national_phone,
         personal=True,
         numeric=True,
@@ -185,7 +185,7 @@ PERSONAL: tuple[Pattern, ...] = (
         # the same with the area code in brackets or set apart once: (030) 901820, 0961-7596216, 020 79460018
         "PHONE",
         r"(?<![\w.,+/(-])(?<!\d )(?:\(0?[1-9]\d{1,3}\) ?\d{3,5}[ -]?\d{3,5}|0[1-9]\d{1,3}[ /-]\d{6,8})"
-        r"(?![ .,/-]?\w)",
+        r"(?!\w|[ .,/-]\d)",
         check=_national_phone,
         personal=True,
         numeric=True,

@@ -108,11 +108,7 @@ class Scrubber:
         found = events(body)
         values = [_parsed(event) for event in found]
         before = [json.dumps(v, sort_keys=True) for v in values]
-        cut_off = bool(found) and not found[-1].closed and isinstance(values[-1], _Raw)
-        if cut_off:
-            inside = split.hide(values[:-1], self._redactor, stream=True, rest=_rest(found[-1].data))
-        else:
-            inside = split.hide(values, self._redactor, stream=True)
+        split.hide(values, self._redactor, stream=True)
         out: list[bytes] = []
         shifts: list[tuple[int, int, int]] = []  # old start, old end, new length
         last = 0
@@ -129,10 +125,8 @@ class Scrubber:
                 # data that is no JSON may still be hidden in the event's other lines
                 put(event.start, event.end, self._other_lines(raw))
             else:
-                put(event.start, event.end, self._other_lines(_written(raw, cleaned, isinstance(value, _Raw))))
+                put(event.start, event.end, self._other_lines(_written(raw, cleaned, value)))
             last = event.end
-        if inside:
-            out[-1] = _masked(out[-1])
         put(last, len(body), self._bytes(body[last:]))
         return b"".join(out), _moved(sizes, shifts)
 
@@ -154,19 +148,35 @@ class _Raw(dict[str, Any]):
     """An event whose data is not JSON, as a value with one text."""
 
 
+class _CutOff(dict[str, Any]):
+    """An event that broke off, completed: what it says is a piece of the stream's texts as any other is."""
+
+    missing = 0
+
+
 def _parsed(event: Event) -> Any:
     if not event.is_done:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             value = event.json()
             if isinstance(value, dict | list):
                 return value
+        completed = nested.repaired(event.data) if event.data[:1] == "{" else None
+        if completed is not None and isinstance(completed[0], dict):
+            cut_off = _CutOff(completed[0])
+            cut_off.missing = completed[1]
+            return cut_off
     return _Raw(data=event.data)
 
 
-def _written(raw: bytes, value: Any, plain: bool) -> bytes:
+def _written(raw: bytes, value: Any, kind: Any) -> bytes:
     """Return an event's bytes with its data replaced, other lines and line ends kept."""
-    text = value["data"] if plain else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    if not plain and raw.startswith(b"{"):
+    if isinstance(kind, _Raw):
+        text = str(value["data"])
+    else:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        if isinstance(kind, _CutOff):
+            text = text[: len(text) - kind.missing]
+    if not isinstance(kind, _Raw) and raw.startswith(b"{"):
         return text.encode("utf-8", "replace")  # an element of an array
     lines: list[bytes] = []
     written = False
@@ -182,20 +192,6 @@ def _written(raw: bytes, value: Any, plain: bool) -> bytes:
 
 def _line_end(line: str) -> str:
     return line[len(line.rstrip("\r\n")) :]
-
-
-def _rest(data: str) -> str:
-    """Return the string in which JSON data was cut off, with its escapes undone; empty if it was not in one."""
-    last = ""
-    for string in nested.strings(data):
-        last = string.text if string.end == len(data) else ""
-    return last
-
-
-def _masked(rest: bytes) -> bytes:
-    """Return a last event that was cut off with the string in which it ends hidden: a secret may go on in it."""
-    head, quote, tail = rest.rpartition(b'"')
-    return head + quote + b"x" * len(tail) if quote else b"x" * len(rest)
 
 
 def _moved(sizes: list[int], shifts: list[tuple[int, int, int]]) -> list[int]:

@@ -20,7 +20,7 @@ _NOISE = frozenset({"obfuscation"})  # random letters that a server adds to hide
 _DEEPEST = 40
 
 
-def hide(events: Sequence[Any], redactor: Redactor, *, stream: bool, rest: str = "") -> bool:
+def hide(events: Sequence[Any], redactor: Redactor, *, stream: bool) -> None:
     """Replace, in place, what is to be hidden and runs over several strings.
 
     The placeholder stands in the first piece, what the others hold of the secret is cut.
@@ -30,32 +30,24 @@ def hide(events: Sequence[Any], redactor: Redactor, *, stream: bool, rest: str =
         redactor: Finds.
         stream: Whether strings at the same place of several events are pieces of one text. Otherwise only pieces
             inside one event are joined: tokens of log probabilities, words of a transcript.
-        rest: The string in which a stream was cut off; it may go on with any of the texts.
-
-    Returns:
-        Whether something that is to be hidden runs into ``rest``.
     """
     texts: dict[tuple[Any, ...], list[Slot]] = {}
     for event in events:
         for path, holder, key in _strings(event, (), stream, 0):
             texts.setdefault(path, []).append((holder, key))
-    goes_on = False
     for path, slots in texts.items():
-        goes_on = _hide(slots, " " if path[-1] == "word" else "", redactor, rest) or goes_on
-    return goes_on
+        _hide(slots, " " if path[-1] == "word" else "", redactor)
 
 
-def _hide(slots: list[Slot], between: str, redactor: Redactor, rest: str) -> bool:
+def _hide(slots: list[Slot], between: str, redactor: Redactor) -> None:
     pieces = [holder[key] for holder, key in slots]
     first = pieces[0]
     if all(piece == first for piece in pieces):
-        return False  # an id that every event repeats, or a text that is whole
+        return  # an id that every event repeats, or a text that is whole
     whole = between.join(pieces)
-    findings = redactor.find(whole + rest)
-    for finding in reversed(findings):
-        mark = redactor.placeholder(finding.kind, (whole + rest)[finding.start : finding.end])
+    for finding in reversed(redactor.find(whole)):
+        mark = redactor.placeholder(finding.kind, whole[finding.start : finding.end])
         _cut(slots, finding.start, finding.end, mark, len(between))
-    return any(f.end > len(whole) for f in findings)
 
 
 def _cut(slots: list[Slot], start: int, end: int, mark: str, gap: int) -> None:
