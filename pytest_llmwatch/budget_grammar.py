@@ -240,6 +240,7 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "exclude": Field("strings"),
         "max_cassette_bytes": Field("integer", low=1),
         "max_set_bytes": Field("integer", low=1),
+        "cassettes": Field("strings"),
     },
     "report": {
         "dir": Field("string"),

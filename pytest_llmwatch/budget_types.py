@@ -124,6 +124,7 @@ class CaptureLimits:
     exclude: tuple[str, ...] = ()
     max_cassette_bytes: int | None = None
     max_set_bytes: int | None = None
+    cassettes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,8 @@ def start_capture(
     worker: str | None,
     on_span: Callable[[Span], None] | None = None,
     hash_key: Callable[[], bytes | None] | None = None,
+    run: str = "",
+    cassettes: Sequence[Path] = (),
 ) -> CaptureSession:
     """Start capturing LLM calls in this process.
 
@@ -175,6 +177,8 @@ def start_capture(
         worker: xdist's worker id, None elsewhere.
         on_span: Called with each finished span, already redacted.
         hash_key: How to get the key that user ids are hashed with; without it they are dropped.
+        run: Id of the run, the same in all its processes.
+        cassettes: Files of other programs that any test may replay from.
     """
     from pytest_llmwatch.capture.session import CaptureOptions, CaptureSession
     from pytest_llmwatch.pricing import PriceBook
@@ -195,6 +199,8 @@ def start_capture(
             exclude=limits.exclude,
             rpm=rpm,
             worker=worker,
+            run=run,
+            cassettes=tuple(cassettes),
             **options,
         ),
         prices=PriceBook(budget.prices, extra=setup.price),
@@ -219,18 +225,6 @@ def client_settings(budget: Budget) -> ClientSettings:
         api=budget.model.api or "responses",
         prompt_version=budget.model.prompt_version,
     )
-
-
-def merge_cassettes(folders: Iterable[Path]) -> None:
-    """Merge the part files that workers left in ``folders`` (and one level below: variants)."""
-    for folder in folders:
-        if not folder.is_dir():
-            continue
-        for place in (folder, *(p for p in sorted(folder.iterdir()) if p.is_dir())):
-            if any(place.glob("*.part-*")):
-                from pytest_llmwatch.capture.session import merge_parts
-
-                merge_parts(place)
 
 
 def assemble(

@@ -196,6 +196,11 @@ class CaptureSession:
         """What was done with each cassette that was opened."""
         return self._shelf.uses
 
+    @property
+    def cassettes_written(self) -> list[Path]:
+        """Cassettes that were saved."""
+        return sorted(self._shelf.written)
+
     def add_base_url(self, base_url: str) -> None:
         """Capture LLM requests below ``base_url`` too."""
         self._targets.add(base_url)

@@ -18,6 +18,7 @@ from pytest_llmwatch.plugin.golden_run import GoldenCase
 from pytest_llmwatch.plugin.named import named_paths
 from pytest_llmwatch.plugin.session import LlmSession, problem_of
 from pytest_llmwatch.plugin.testrun import KEY, TestRun
+from pytest_llmwatch.plugin.wider import WideFixtures
 from pytest_llmwatch.plugin.wire import Parcel
 
 GATE_EXIT = 7
@@ -29,6 +30,7 @@ class RunHooks:
 
     def __init__(self, session: LlmSession) -> None:
         self.session = session
+        self.wider = WideFixtures(session)
 
     # -- before the tests
 
@@ -105,7 +107,7 @@ class RunHooks:
         test = item.stash[KEY]
         if test.watch.cassette is not None:
             try:
-                test.watch.cassette.close()
+                test.watch.cassette.close(complete=test.passed)
             except LlmwatchError as error:
                 test.errors.append(error)
 
@@ -154,6 +156,8 @@ class RunHooks:
         if test is None:
             return report
         error = call.excinfo.value if call.excinfo is not None else None
+        for own in self.wider.errors(item):
+            test.watch.note(own)
         test.note(report, error)
         if call.when == "call" and report.passed and test.watch.errors:
             # the application swallowed it: a missing recording must not pass in silence
@@ -218,6 +222,8 @@ class RunHooks:
         url = state.settings.store or budget.store.url
         spent = pipeline.spent_from_store(url, state.settings.rootdir)
         own = session.testsfailed - len(state.infrastructure_failures)
+        if not state.distributes:
+            state.collect_wide(self.wider.parcels(), ())
         state.report = pipeline.judge(
             state.finish(),
             budget,

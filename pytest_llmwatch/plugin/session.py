@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from pytest_llmwatch import pipeline, pipeline_users
+from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_users
 from pytest_llmwatch.errors import LlmwatchError, SpendLimitReached, UsageError
 from pytest_llmwatch.model import Baseline, Call, Case, CaseResult, Output, Problem, Run, Score, ScorerSpec, Span
 from pytest_llmwatch.plugin import settings as settings_module
@@ -50,6 +50,7 @@ def open_session(config: pytest.Config) -> LlmSession:
                 session.load_golden(file)
     hooks = RunHooks(session)
     config.pluginmanager.register(hooks, "llmwatch-run")
+    config.pluginmanager.register(hooks.wider, "llmwatch-wide")
     config.add_cleanup(session.close)
     return session
 
@@ -95,6 +96,8 @@ class LlmSession:
             self.settings.store or self.budget.store.url, self.settings.rootdir, report=self.settings.report
         )
         self._lock = threading.Lock()
+        self.cassettes = pipeline_cassettes.Uses()
+        self._wide: dict[str, Call] = {}
         self._capture: CaptureSession | None = None
         self._client: ClientSettings | None = None
         self._shown: dict[str, str] = {}
@@ -145,6 +148,8 @@ class LlmSession:
                     on_span=self._on_span,
                     worker=self.settings.worker,
                     hash_key=self.user_key,
+                    run=self.run_id,
+                    cassettes=pipeline_cassettes.shared(self.budget.capture.cassettes, self.settings.rootdir),
                 )
             return self._capture
 
@@ -295,9 +300,31 @@ class LlmSession:
         if result is not None:
             self.results[(result.nodeid, result.repeat, result.attempt)] = result
 
+    def collect_wide(self, parcels: Sequence[Parcel], problems: Sequence[Sequence[str]]) -> None:
+        """Take in what a process's wider fixtures called, and what its capture reports.
+
+        Each worker sets up the same fixture: the calls have the same ids, and what was asked wins over a replay.
+        """
+        for parcel in parcels:
+            for call in parcel.calls:
+                known = self._wide.get(call.id)
+                if known is None or known.capture_mode == "replayed":
+                    self._wide[call.id] = call
+            self.collect(Parcel(spans=parcel.spans, problems=parcel.problems))
+        self.collect(Parcel(problems=[Problem(kind, text) for kind, text in problems]))
+
+    def capture_problems(self) -> list[tuple[str, str]]:
+        """Return kind and text of what the capture of this process reports; note what it did with cassettes."""
+        if self._capture is None:
+            return []
+        for path, use in self._capture.cassette_uses.items():
+            self.cassettes.add(path, use.played, complete=use.complete)
+        return [(p.slug, p.message) for p in self._capture.problems]
+
     def finish(self) -> Run:
         """Merge spools and part files, and return the run as measured so far."""
         self.spool.close()
+        self.calls.extend(self._wide.values())
         lost = list(read_spool(self.spool_folder, (c.id for c in self.calls)))
         if lost:
             self.calls.extend(lost)
@@ -305,11 +332,12 @@ class LlmSession:
                 Problem("lost", f"{len(lost)} calls were recovered from a process that died before its test ended")
             )
         self.spans.update((s.id, s) for s in read_spooled_spans(self.spool_folder, self.spans))
+        self.collect(Parcel(problems=[Problem(kind, text) for kind, text in self.capture_problems()]))
+        written = pipeline_cassettes.merge(self.cassette_folders(), self.run_id) if self.distributes else []
         if self._capture is not None:
-            found = [self.redacted(Problem(p.slug, p.message)) for p in self._capture.problems]
-            self.problems.extend(p for p in found if p not in self.problems)
-        if not self.is_worker:
-            pipeline.merge_cassettes(self.cassette_folders())
+            written += self._capture.cassettes_written
+        limit = self.budget.capture.max_set_bytes
+        self.collect(Parcel(problems=pipeline_cassettes.size_problems(written, self.settings.rootdir, limit)))
         return pipeline.assemble(
             run_id=self.run_id,
             started=self.started_iso,
@@ -337,10 +365,13 @@ class LlmSession:
         return f"{not_run} tests were not run" if not_run else None
 
     def cassette_folders(self) -> list[Path]:
-        """Folders that may hold part files of this run's workers."""
-        folders = {r.parent / "cassettes" for r in self.sets}
+        """Folders that may hold part files of this run's workers: beside tests, sets, and the conftests above."""
+        root = self.settings.rootdir
+        folders = {r.parent / "cassettes" for r in self.sets} | {p.parent for p in self.cassettes.files}
         for result in self.results.values():
-            folders.add((self.settings.rootdir / result.nodeid.split("::")[0]).parent / "cassettes")
+            parent = (root / result.nodeid.split("::")[0]).parent
+            above = [p for p in parent.parents if p.is_relative_to(root)]
+            folders.update(p / "cassettes" for p in (parent, *above))
         return sorted(folders)
 
     def clear_spool(self) -> None:
