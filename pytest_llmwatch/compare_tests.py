@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-import numpy as np
-
 from pytest_llmwatch.compare_found import Found
 from pytest_llmwatch.compare_samples import Metric, Samples
 from pytest_llmwatch.measure_slice import Key
@@ -211,11 +209,7 @@ def session_spread(side: Samples, metric: Metric) -> float:
         return 0.0
     keys = sorted(side.values.get(metric.name, {}), key=str)
     tables = [[_of_session(side, metric, k, n) for k in keys] for n in numbers]
-    width = max((len(row) for table in tables for row in table), default=0)
-    if not width:
-        return 0.0
-    arrays = [np.array([row + [math.nan] * (width - len(row)) for row in table]) for table in tables]
-    found = session_effects.effect(arrays)
+    found = session_effects.of_lists(tables)
     return found.sd if found is not None else 0.0
 
 

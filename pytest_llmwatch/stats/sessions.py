@@ -45,6 +45,14 @@ def effect(sessions: Sequence[Floats]) -> SessionEffect | None:
     return SessionEffect(max(0.0, between) ** 0.5, len(sessions), float(np.mean(means)))
 
 
+def of_lists(sessions: Sequence[Sequence[Sequence[float]]]) -> SessionEffect | None:
+    """Return `effect` of ragged lists: sessions by cases by repeats."""
+    width = max((len(row) for table in sessions for row in table), default=0)
+    if not width:
+        return None
+    return effect([np.array([[*row, *[np.nan] * (width - len(row))] for row in table]) for table in sessions])
+
+
 def _rows(session: Floats) -> Floats:
     known = ~np.isnan(session)
     counts = known.sum(axis=1)
