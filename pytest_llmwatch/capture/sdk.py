@@ -1,6 +1,7 @@
-"""The thin wrapper on the SDK's ``request`` methods: groups attempts into logical calls.
+"""The thin wrapper on the SDKs' request methods: groups attempts into logical calls.
 
-That module of the SDK is private. Where it has moved, capture goes on with one call per attempt, and says so.
+These modules of the SDKs are private. Where one has moved, capture goes on with one call per attempt; of openai,
+the SDK that comes with us, we say so. The others are wrapped once the application has imported them: we never do.
 """
 
 from __future__ import annotations
@@ -8,18 +9,36 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from types import ModuleType
 from typing import Any
 
 from pytest_llmwatch.capture.logical import LogicalCall
 from pytest_llmwatch.capture.options import Problem
 
 _MODULE = "openai._base_client"
+_STAINLESS = (
+    ("SyncAPIClient", "request", "_sync"),
+    ("AsyncAPIClient", "request", "_async"),
+    ("BaseClient", "_calculate_retry_timeout", "_no_wait"),
+)
+_SPEAKEASY = (("BaseSDK", "do_request", "_sync"), ("BaseSDK", "do_request_async", "_async"))
+_OTHERS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "anthropic._base_client": _STAINLESS,
+    "google.genai._api_client": (
+        ("BaseApiClient", "_request", "_sync"),
+        ("BaseApiClient", "_async_request", "_async"),
+    ),
+    "mistralai.client.basesdk": _SPEAKEASY,
+    "mistralai.basesdk": _SPEAKEASY,  # before version 2
+}
+"""Of each other SDK's module: class, the method that makes a request with all attempts, and our wrapper."""
 
 
 class SdkWrapper:
-    """Wrap the OpenAI SDK.
+    """Wrap the SDKs.
 
     Args:
         open_call: Returns a new logical call, or None outside of any watch.
@@ -31,34 +50,44 @@ class SdkWrapper:
     ) -> None:
         self._open = open_call
         self._current = current
-        self._real: list[tuple[type, str, Any]] = []
+        self._real: list[tuple[type, str, Any, Any]] = []
+        self._left = dict(_OTHERS)
 
     def install(self) -> list[Problem]:
-        """Wrap what is there; return what is not."""
+        """Wrap openai, and what else is imported by now; return what of openai is not there."""
         try:
             module = importlib.import_module(_MODULE)
         except ImportError:
             return [_moved(_MODULE)]
+        missing = self._wrap(module, _STAINLESS)
+        self.catch_up()
+        return [_moved(", ".join(missing))] if missing else []
+
+    def catch_up(self) -> None:
+        """Wrap what has been imported since; called before each test, so it is cheap."""
+        for name in [name for name in self._left if name in sys.modules]:
+            self._wrap(sys.modules[name], self._left.pop(name))
+
+    def _wrap(self, module: ModuleType, methods: tuple[tuple[str, str, str], ...]) -> list[str]:
         missing = []
-        for cls_name, name, make in (
-            ("SyncAPIClient", "request", self._sync),
-            ("AsyncAPIClient", "request", self._async),
-            ("BaseClient", "_calculate_retry_timeout", self._no_wait),
-        ):
+        for cls_name, name, wrapper in methods:
             cls = getattr(module, cls_name, None)
             real = getattr(cls, name, None)
             if cls is None or real is None:
                 missing.append(f"{cls_name}.{name}")
                 continue
-            self._real.append((cls, name, real))
-            setattr(cls, name, functools.wraps(real)(make(real)))
-        return [_moved(", ".join(missing))] if missing else []
+            ours = functools.wraps(real)(getattr(self, wrapper)(real))
+            self._real.append((cls, name, real, ours))
+            setattr(cls, name, ours)
+        return missing
 
     def remove(self) -> None:
-        """Put the real methods back."""
-        for cls, name, real in self._real:
-            setattr(cls, name, real)
+        """Put the real methods back; one that somebody has wrapped since stays, and passes on."""
+        for cls, name, real, ours in self._real:
+            if getattr(cls, name, None) is ours:
+                setattr(cls, name, real)
         self._real.clear()
+        self._left.clear()
 
     def _sync(self, real: Any) -> Any:
         def request(client: Any, *args: Any, **kwargs: Any) -> Any:

@@ -138,6 +138,8 @@ class CaptureSession:
             over: Collect also what is called by tasks that began under the watch before: a fixture, set up while a
                 test is watched, may run in an event loop that is older than it.
         """
+        if self._sdk is not None:
+            self._sdk.catch_up()
         before = self._current() if over else self._watch.get()
         self._watch.set(watch)
         watch.trace.keeper = self._spans
