@@ -90,13 +90,22 @@ class Redactor:
             if name.upper().endswith(_SECRET_VARIABLES) and not value.startswith(("/", "~", ".")):
                 self.learn(value)
 
-    def find(self, s: str) -> list[Finding]:
+    def find(self, s: str, *, sure: bool = False) -> list[Finding]:
         """Return what is to be hidden in ``s``, by position, without overlaps.
 
-        Texts inside are looked at too: the strings of JSON in a text (tool arguments) with their escapes undone,
-        and text in base64.
+        Texts inside are looked at too: the strings of JSON in a text (tool arguments), URLs, HTML with their
+        escapes undone, and text in base64.
+
+        Args:
+            s: The text.
+            sure: Only what is surely a secret and stands in ``s`` as it is: no personal data, no pattern of the
+                user, no text inside.
         """
-        found = self._find(s, 0)
+        if sure:
+            found = [f for f in self._plain(s, personal=False) if not f.personal]
+            found += [f for value, kind in self._learned.items() for f in _occurrences(value, kind, s)]
+        else:
+            found = self._find(s, 0)
         if found and "]" in s:
             # a placeholder is final, whatever its letters look like beside others
             marks = [m.span() for m in _PLACEHOLDER.finditer(s)]
@@ -135,12 +144,12 @@ class Redactor:
                 found = self._in_json(s, found, depth)
         return found
 
-    def _plain(self, s: str) -> Iterator[Finding]:
-        windows = number_windows(s)
+    def _plain(self, s: str, *, personal: bool = True) -> Iterator[Finding]:
+        windows = number_windows(s) if personal else []
         whole = [(0, len(s))]
         lower = s.lower()
         for pattern in self._patterns:
-            if pattern.numeric and not windows:
+            if (pattern.personal and not personal) or (pattern.numeric and not windows):
                 continue
             if pattern.needles and not any(needle in s for needle in pattern.needles):
                 continue

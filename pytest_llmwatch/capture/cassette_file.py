@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from vcr.serialize import deserialize
 
@@ -14,6 +15,7 @@ from pytest_llmwatch import atomic
 from pytest_llmwatch.capture import cassette_text as pieces
 from pytest_llmwatch.capture.cassette_item import TIMING, Interaction, Key, parse_piece
 from pytest_llmwatch.capture.cassette_yaml import HEADER, Serializer, corrupt
+from pytest_llmwatch.capture.scan import leftover
 from pytest_llmwatch.errors import CassetteError, SecretFound
 from pytest_llmwatch.model import SCHEMA_VERSION
 from pytest_llmwatch.redact import Redactor
@@ -137,15 +139,16 @@ class CassetteFile:
         """
         line = HEADER.count("\n") + 2
         for item, text in zip(interactions, texts, strict=True):
-            for finding in () if item.scanned else self._redactor.find(text):
-                if not finding.personal and not finding.custom:
-                    at = line + text.count("\n", 0, finding.start) + 1
-                    raise SecretFound(
-                        f"line {at} of the cassette would hold a secret ({finding.kind}), so it was not saved; "
-                        "keep the secret out of the call, or add a pattern to [redact] that covers all of it",
-                        slug="secret-found",
-                        file=self.display,
-                    )
+            found = None if item.scanned else leftover(item, text, self._redactor)
+            if found is not None:
+                at = found.place if found.line is None else f"line {line + found.line + 1}"
+                raise SecretFound(
+                    f"{item.request.method} {urlsplit(item.request.uri).path}: the cassette would hold a secret "
+                    f"({found.kind}, {at}), so nothing was saved; keep the secret out of the call, or add a "
+                    "pattern to [redact] that covers all of it",
+                    slug="secret-found",
+                    file=self.display,
+                )
             item.scanned = True
             line += text.count("\n")
 

@@ -31,12 +31,22 @@ def hide(events: Sequence[Any], redactor: Redactor, *, stream: bool) -> None:
         stream: Whether strings at the same place of several events are pieces of one text. Otherwise only pieces
             inside one event are joined: tokens of log probabilities, words of a transcript.
     """
+    for path, slots in _grouped(events, stream).items():
+        _hide(slots, " " if path[-1] == "word" else "", redactor)
+
+
+def joined(events: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of the texts that a stream's pieces make."""
+    for path, slots in _grouped(events, stream=True).items():
+        yield ".".join(str(step) for step in path), "".join(holder[key] for holder, key in slots)
+
+
+def _grouped(events: Sequence[Any], stream: bool) -> dict[tuple[Any, ...], list[Slot]]:
     texts: dict[tuple[Any, ...], list[Slot]] = {}
     for event in events:
         for path, holder, key in _strings(event, (), stream, 0):
             texts.setdefault(path, []).append((holder, key))
-    for path, slots in texts.items():
-        _hide(slots, " " if path[-1] == "word" else "", redactor)
+    return texts
 
 
 def _hide(slots: list[Slot], between: str, redactor: Redactor) -> None:
