@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch import __version__, cli_baseline, cli_compare, cli_plan
+from pytest_llmwatch import __version__, cli_baseline, cli_cassettes, cli_compare, cli_history, cli_plan
 from pytest_llmwatch.cli_load import STORE, load
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError
 
@@ -77,7 +77,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     cli_compare.add(commands)
     cli_baseline.add(commands)
+    cli_cassettes.add(commands)
     cli_plan.add(commands)
+    cli_history.add(commands)
 
     budget = commands.add_parser("budget", help="check, suggest, or print the schema of a budget")
     _budget_commands(budget)

@@ -29,7 +29,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("measure*",),
     ("budget_suggest",),
     ("compare*",),
-    ("baseline*", "plan"),
+    ("baseline*", "plan", "history"),
     ("gate*",),
     ("incidents*",),
     ("report", "export", "alerts"),
