@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch import __version__, cli_baseline, cli_cassettes, cli_compare, cli_history, cli_plan
+from pytest_llmwatch import __version__, cli_baseline, cli_cassettes, cli_compare, cli_history, cli_merge, cli_plan
 from pytest_llmwatch.cli_load import STORE, load
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError
 
@@ -80,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli_cassettes.add(commands)
     cli_plan.add(commands)
     cli_history.add(commands)
+    cli_merge.add(commands)
 
     budget = commands.add_parser("budget", help="check, suggest, or print the schema of a budget")
     _budget_commands(budget)

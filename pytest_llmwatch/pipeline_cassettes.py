@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_llmwatch import atomic
+from pytest_llmwatch.errors import RecordsError, UsageError
 from pytest_llmwatch.model import SCHEMA_VERSION, Problem
+
+if TYPE_CHECKING:
+    from pytest_llmwatch.capture.cassette_check import Finding, Note
 
 USES = "cassettes.json"
 """File beside run.json: which recordings the run used."""
@@ -93,6 +98,102 @@ def size_problems(written: Iterable[Path], root: Path, max_set_bytes: int | None
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check of cassettes found: ``partial`` says why unused recordings were not looked for."""
+
+    findings: list[Finding]
+    files: int
+    run_id: str | None
+    partial: str | None
+    errors: frozenset[str]
+
+
+def check(paths: Sequence[Path], report: Path, budget: str | None) -> Checked:
+    """Check the cassettes below ``paths``.
+
+    Args:
+        paths: Files and folders.
+        report: Folder of the run that says what was used.
+        budget: Budget file with limits and patterns; None = budget.toml if there is one.
+
+    Raises:
+        LlmwatchError: A path does not exist, or the budget or the run's note cannot be read.
+    """
+    from pytest_llmwatch.capture import cassette_check
+    from pytest_llmwatch.capture.options import CaptureOptions
+    from pytest_llmwatch.pipeline import load_setup
+
+    name = budget or ("budget.toml" if Path("budget.toml").is_file() else None)
+    setup = load_setup(Path(name) if name else None, name, golden=[Path("golden_sets")])
+    limits = setup.budget.capture
+    note = read_uses(report)
+    files = cassette_check.find(paths)
+    checker = cassette_check.Checker(
+        setup.redactor, max_bytes=limits.max_cassette_bytes or CaptureOptions().cassette_max_bytes, note=note
+    )
+    findings = [found for file in files for found in checker.check(file)]
+    findings += [
+        cassette_check.Finding(Path(), "large", problem.message)
+        for problem in size_problems(files, Path(), limits.max_set_bytes)
+    ]
+    if note is None:
+        partial: str | None = f"{report} holds no {USES}; run the whole suite with --llm-budget or --llm-report"
+    else:
+        partial = note.partial
+    return Checked(findings, len(files), note.run_id if note else None, partial, cassette_check.ERRORS)
+
+
+def prune(paths: Sequence[Path], report: Path, budget: str | None, *, dry_run: bool) -> list[Finding]:
+    """Remove orphaned cassettes and unused recordings; return what was (or would be) removed.
+
+    Raises:
+        UsageError: No whole run says what is used.
+        LlmwatchError: As `check`.
+    """
+    from pytest_llmwatch.capture import cassette_check
+    from pytest_llmwatch.redact import Redactor
+
+    result = check(paths, report, budget)
+    if result.partial:
+        raise UsageError(
+            f"no whole run says which recordings are used ({result.partial}); run the whole suite with "
+            "--llm-record=none, then prune",
+            slug="cassettes-partial",
+        )
+    doomed = [f for f in result.findings if f.kind in ("orphan", "unused")]
+    if not dry_run:
+        redactor = Redactor()
+        for finding in doomed:
+            cassette_check.remove(finding, redactor)
+    return doomed
+
+
+def read_uses(report: Path) -> Note | None:
+    """Return what a run noted in its report's folder, None if it noted nothing.
+
+    Raises:
+        RecordsError: The note is damaged.
+    """
+    from pytest_llmwatch.capture.cassette_check import Note
+
+    path = report / USES
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        root = (report / data["root"]).resolve()
+        files = {
+            (root / name).resolve(): {**use, "played": frozenset(use["played"])}
+            for name, use in data["cassettes"].items()
+        }
+        return Note(str(data["run_id"]), data["partial"], files)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordsError(
+            f"cannot be read ({error}); run the suite again", slug="cassettes-note", file=str(path)
+        ) from error
+
+
 def write_uses(
     folder: Path, uses: Uses, *, run_id: str, root: Path, partial: str | None, environment: Mapping[str, Any]
 ) -> Path:
@@ -115,6 +216,7 @@ def write_uses(
             "played": sorted(use["played"]),
         }
         for path, use in sorted(uses.files.items())
+        if path.is_file()
     }
     data = {
         "schema_version": SCHEMA_VERSION,

@@ -7,7 +7,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,16 @@ _TAGS = re.compile(r"!!python/object(?:/apply)?:(?:vcr\.request\.Request|(?:__bu
 _BAD = str.maketrans(dict.fromkeys("<>?%*:|\"'/\\", "-"))
 
 
-def candidates(folder: Path, stem: str, inner: str) -> list[Path]:
+def candidates(folder: Path, stem: str, names: Sequence[str]) -> list[Path]:
     """Return where pytest-recording and pytest-vcr keep the cassette of a test, the likeliest first.
 
     Args:
         folder: The ``cassettes`` folder beside the test's module.
         stem: Name of the module without its ending.
-        inner: The test's id inside its module, classes joined by a dot.
+        names: Of the test, with all its classes, with fewer, with none.
     """
-    name = inner.translate(_BAD)
-    names = dict.fromkeys((name, inner.rpartition(".")[2].translate(_BAD)))
-    places = [folder / stem / n for n in names] + [folder / n for n in names]
+    safe = [name.translate(_BAD) for name in names]
+    places = [folder / stem / n for n in safe] + [folder / n for n in safe]
     return [place.with_name(place.name + end) for place in places for end in (".yaml", ".yml", ".json")]
 
 

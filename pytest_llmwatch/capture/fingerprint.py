@@ -125,6 +125,8 @@ def _short(value: Any) -> str | None:
 def _word_diff(recorded: str, asked: str) -> tuple[str, str]:
     """Return what differs in two texts, word by word, with three words of common text around it."""
     old, new = recorded.split(" ")[:4000], asked.split(" ")[:4000]
+    if len(old) == len(new) == 1:
+        return _clip(recorded), _clip(asked)
     start = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     tail = 0
     while tail < min(len(old), len(new)) - start and old[-1 - tail] == new[-1 - tail]:

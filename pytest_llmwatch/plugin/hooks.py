@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from pytest_llmwatch import pipeline, pipeline_users
+from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_users
 from pytest_llmwatch.errors import LlmwatchError
 from pytest_llmwatch.plugin import rules
 from pytest_llmwatch.plugin.collect import GoldenItem, drop_duplicates
 from pytest_llmwatch.plugin.golden_run import GoldenCase
 from pytest_llmwatch.plugin.named import named_paths
 from pytest_llmwatch.plugin.session import LlmSession, problem_of
-from pytest_llmwatch.plugin.testrun import KEY, TestRun
+from pytest_llmwatch.plugin.testrun import KEY, TestRun, shown
 from pytest_llmwatch.plugin.wider import WideFixtures
 from pytest_llmwatch.plugin.wire import Parcel
 
@@ -65,6 +65,7 @@ class RunHooks:
             found = getattr(getattr(item, "callspec", None), "params", {}).get("llm_case")
             case = found if isinstance(found, GoldenCase) else None
         labels: dict[str, str] = {}
+        sources: list[Path] = []
         if case is not None:
             from pytest_llmwatch.golden import cassette_path
 
@@ -76,12 +77,14 @@ class RunHooks:
                 labels["prompt_name"] = case.set.prompt_name
         else:
             cassette = _cassette_of(item, self.session.shown(item))
+            sources = _of_other_plugins(item)
         watch = self.session.new_watch(
             item,
             cassette,
             case=case.case if case else None,
             repeat=case.repeat if case else 0,
             labels=labels,
+            sources=sources,
         )
         test = item.stash[KEY] = TestRun(self.session, item, watch, case)
         if case is not None and isinstance(item, GoldenItem) is False:
@@ -163,7 +166,7 @@ class RunHooks:
             # the application swallowed it: a missing recording must not pass in silence
             own = test.watch.errors[0]
             report.outcome = "failed"
-            report.longrepr = self.session.setup.redactor.text(own.one_line())
+            report.longrepr = self.session.setup.redactor.text(shown(own))
             test.note(report, own)
         if call.when == "call":
             test.finish_call()
@@ -254,6 +257,14 @@ class RunHooks:
     def _write(self) -> None:
         state = self.session
         paths = pipeline.write_outputs(state.report, state.settings.report)
+        pipeline_cassettes.write_uses(
+            state.settings.report,
+            state.cassettes,
+            run_id=state.run_id,
+            root=state.settings.rootdir,
+            partial=state.unused_unknown(),
+            environment={"record": state.settings.record, "variant": state.settings.variant},
+        )
         state.outputs = {name: _relative(path) for name, path in paths.items()}
         url = state.settings.store or state.budget.store.url
         if url:
@@ -300,6 +311,15 @@ def _cassette_of(item: pytest.Item, shown: str) -> Path:
 
     name = shown.split("::", 1)[-1].replace("::", ".")
     return item.path.parent / "cassettes" / item.path.stem / f"{safe_name(name)}.yaml"
+
+
+def _of_other_plugins(item: pytest.Item) -> list[Path]:
+    """Return where pytest-recording and pytest-vcr would keep the test's cassette."""
+    from pytest_llmwatch.capture.cassette_foreign import candidates
+
+    steps = item.nodeid.split("::")[1:]
+    names = [".".join(steps[n:]) for n in range(len(steps))]
+    return candidates(item.path.parent / "cassettes", item.path.stem, names)
 
 
 def _relative(path: Path) -> str:

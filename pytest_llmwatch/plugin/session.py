@@ -188,9 +188,11 @@ class LlmSession:
         Args:
             item: The test.
             cassette: Where its calls are recorded, None for nowhere (record mode ``off``).
-            where: ``case``, ``repeat``, ``labels`` (they win over markers).
+            where: ``case``, ``repeat``, ``labels`` (they win over markers), ``sources`` (cassettes of other
+                programs).
         """
         from pytest_llmwatch.capture.watch import Watch
+        from pytest_llmwatch.plugin.fixtures import rerun_hint
 
         labels: dict[str, str] = {}
         for marker in reversed(list(item.iter_markers("llm"))):
@@ -201,7 +203,11 @@ class LlmSession:
         handle = None
         if cassette is not None and self.settings.record != "off":
             handle = self.capture.open_cassette(
-                cassette, repeat=repeat, attempt=attempt, display=self.display(cassette)
+                cassette,
+                repeat=repeat,
+                attempt=attempt,
+                display=self.display(cassette),
+                sources=where.pop("sources", ()),
             )
         markers = tuple(sorted({m.name for m in item.iter_markers()} - {"llm", "llm_golden", "parametrize"}))
         return Watch(
@@ -212,6 +218,7 @@ class LlmSession:
             labels=labels,
             markers=markers,
             cassette=handle,
+            rerun_hint=rerun_hint(self, item),
         )
 
     def shown(self, item: pytest.Item) -> str:
@@ -349,7 +356,13 @@ class LlmSession:
             partial=self._partial(),
             environment=pipeline.environment(
                 self.settings.rootdir,
-                {"record": self.settings.record, "variant": self.settings.variant, "workers": self._workers()},
+                {
+                    "record": self.settings.record,
+                    "variant": self.settings.variant,
+                    "workers": self._workers(),
+                    "shard": self.settings.shard,
+                    "budget_hash": pipeline.file_hash(self.settings.budget),
+                },
             ),
         )
 
@@ -359,10 +372,21 @@ class LlmSession:
     def _partial(self) -> str | None:
         if self.stopped:
             return self.stopped
-        if self.deselected:
+        if self.deselected and not self.settings.shard:  # a shard leaves the other jobs' tests out
             return f"{self.deselected} tests were deselected"
         not_run = sum(1 for r in self.results.values() if r.outcome == "not_run")
         return f"{not_run} tests were not run" if not_run else None
+
+    def unused_unknown(self) -> str | None:
+        """Return why this run says nothing about recordings that it did not use, None where it does."""
+        if self._partial():
+            return f"the run was partial: {self._partial()}"
+        if self.settings.record == "off":
+            return "the run used no cassettes"
+        if self.settings.repeats is not None:
+            return "the run was given --llm-repeats"
+        named = [a for a in self.config.args if "::" in str(a)]
+        return f"only {named[0]} was run" if named else None
 
     def cassette_folders(self) -> list[Path]:
         """Folders that may hold part files of this run's workers: beside tests, sets, and the conftests above."""

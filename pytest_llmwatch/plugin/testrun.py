@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_llmwatch.errors import InfrastructureError, LlmwatchError, SpendLimitReached
+from pytest_llmwatch.errors import InfrastructureError, LlmwatchError, MissingRecording, SpendLimitReached
 from pytest_llmwatch.model import (
     Call,
     Case,
@@ -161,7 +161,7 @@ class TestRun:
             self._reason = first_line(report)
             if own is not None:
                 if error is None or _own_error(error) is not None or isinstance(own, LlmwatchError):
-                    report.longrepr = self.session.setup.redactor.text(own.one_line())
+                    report.longrepr = self.session.setup.redactor.text(shown(own))
                 self._reason = own.one_line()
                 self._problem = problem_of(own, self.item.nodeid).kind
                 self.errors.append(own)
@@ -253,6 +253,14 @@ class TestRun:
             problem=self._problem,
         )
         return self.session.redacted(result)
+
+
+def shown(error: LlmwatchError) -> str:
+    """Return an error as a failed test shows it: a missing recording with its differences line by line."""
+    if not isinstance(error, MissingRecording):
+        return error.one_line()
+    where = f"{error.file}: " if error.file else ""
+    return f"{where}{error.message}\n[llmwatch:{error.slug}]"
 
 
 def _own_error(error: BaseException | None) -> LlmwatchError | None:
