@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import os
 import platform
 import secrets
@@ -259,6 +260,11 @@ def assemble(
         partial_reason=partial,
         environment=environment,
     )
+
+
+def file_hash(path: Path | None) -> str | None:
+    """Return a short hash of a file's content, None without a file: tells whether two jobs had one budget."""
+    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def environment(root: Path, extra: Mapping[str, Any] = {}) -> dict[str, Any]:

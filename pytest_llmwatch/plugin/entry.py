@@ -52,6 +52,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
             "help": "what [drift] compares with: baseline file, stored run (default: budget.toml's)",
         },
     ),
+    ("--llm-shard", {"metavar": "K/N", "help": "this job is the K-th of N that are merged later"}),
     ("--llm-store", {"metavar": "URL", "help": "where runs are kept: a folder (default: not kept)"}),
     (
         "--llm-variant",

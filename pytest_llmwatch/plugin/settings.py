@@ -28,6 +28,7 @@ class Settings:
     rpm: int | None
     store: str | None
     baseline: str | None
+    shard: str | None
     variant: str | None
     golden_paths: tuple[Path, ...]
     golden_collect: bool
@@ -62,12 +63,24 @@ def read(config: pytest.Config) -> Settings:
         concurrency=_whole(config, "llm_concurrency") or 4,
         rpm=_whole(config, "llm_rpm"),
         store=config.getoption("llm_store"),
+        shard=_shard(config.getoption("llm_shard") or os.environ.get("LLMWATCH_SHARD")),
         baseline=config.getoption("llm_baseline") or config.getini("llm_baseline") or None,
         variant=config.getoption("llm_variant"),
         golden_paths=golden,
         golden_collect=bool(config.getini("llm_golden_collect")),
         worker=worker_input["workerid"] if worker_input else None,
     )
+
+
+def _shard(text: str | None) -> str | None:
+    if not text:
+        return None
+    from pytest_llmwatch.store.merge import parse_shard
+
+    try:
+        return parse_shard(text)
+    except ValueError as error:
+        raise pytest.UsageError(f"--llm-shard {error}") from None
 
 
 def _flag(name: str) -> str:
