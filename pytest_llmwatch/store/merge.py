@@ -34,7 +34,7 @@ def merge(runs: Sequence[Run], *, allow_missing: bool = False) -> Run:
     missing = _missing(shards)
     if missing and not allow_missing:
         raise RecordsError(
-            f"shard {missing[0]} is missing (got {', '.join(sorted(shards))}): merge all of them, or allow it with "
+            f"shard {missing[0]} is missing (got {', '.join(sorted(shards))}): merge all, or allow it with "
             "--allow-missing",
             slug="merge-missing",
         )
