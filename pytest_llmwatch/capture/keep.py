@@ -88,7 +88,7 @@ def keep(exchange: Exchange, redactor: Redactor, body: bytes, times: Times) -> I
         status=status,
         headers=_slim(exchange.headers, scrubber),
         body=kept,
-        timing={**_timing(exchange, times, scrubber), "json": style},
+        timing=_timing(exchange, times, scrubber) | ({} if style is None else {"json": style}),
     )
 
 

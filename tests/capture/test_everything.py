@@ -305,6 +305,15 @@ def test_sending_a_file_costs_nothing_and_reading_it_is_no_call(bench: Any, api:
     assert made.call.cost.usd is None
 
 
+def by_question(result: Any) -> dict[str, list[Any]]:
+    """Return the calls that asked each question, in order, without what numbers them."""
+    out: dict[str, list[Any]] = {}
+    for call in result.watch.calls:
+        same_number = dataclasses.replace(call, id="", span_id=None, index=0, capture_mode="live")
+        out.setdefault(call.input, []).append(same_number)
+    return out
+
+
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 def test_many_at_once_are_each_recorded(bench: Any, api: Any, asynchronous: bool) -> None:
     """300 identical and different questions: none lost, each replayed, in the order of the requests."""
@@ -333,10 +342,8 @@ def test_many_at_once_are_each_recorded(bench: Any, api: Any, asynchronous: bool
     replayed = bench.run(act, "none")
     assert replayed.value == live.value
     assert len(api.seen) == count
-    if asynchronous:  # threads race for their turn, a gather does not
-        same(live, replayed)
-    latencies = sorted(c.latency for c in live.watch.calls)
-    assert sorted(c.latency for c in replayed.watch.calls) == latencies
+    # tasks and threads race for their turn, so the number of a call may differ; what is said of it may not
+    assert by_question(replayed) == by_question(live)
 
 
 @pytest.mark.filterwarnings(
