@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch import __version__, cli_baseline, cli_cassettes, cli_compare, cli_history, cli_merge, cli_plan
+from pytest_llmwatch import (
+    __version__,
+    cli_baseline,
+    cli_cassettes,
+    cli_compare,
+    cli_history,
+    cli_merge,
+    cli_plan,
+    cli_windows,
+)
 from pytest_llmwatch.cli_load import STORE, load
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError
 
@@ -65,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     gate.add_argument("--budget", required=True, metavar="FILE")
     gate.add_argument("--baseline", metavar="REF", help="baseline file or stored run (default: the budget's)")
     gate.add_argument("--map", action="append", default=[], metavar="OLD=NEW", help="rename a key of RECORDS")
+    gate.add_argument("--window", metavar="LENGTH", help="judge sliding windows of RECORDS: 30s, 5m, 1h")
     gate.add_argument("--json", action="store_true", help="print run.json instead of the table")
     gate.add_argument("-o", "--output", type=Path, metavar="DIR", help="write the report's files there")
     gate.set_defaults(run=cmd_gate)
@@ -130,6 +140,8 @@ def cmd_gate(args: argparse.Namespace) -> int:
     found = pipeline_baseline.load(
         args.baseline, setup.budget, [Path("golden_sets")], base=Path(), store=Path(STORE)
     )
+    if args.window:
+        return cli_windows.gate(run, setup.budget, found, cli_windows.seconds(args.window), as_json=args.json)
     report = pipeline.judge(run, setup.budget, baselines=found)
     _show(report, args.output, as_json=args.json, notes=notes)
     return report.exit_code

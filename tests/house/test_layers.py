@@ -29,7 +29,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("measure*",),
     ("budget_suggest",),
     ("compare*",),
-    ("baseline*", "plan", "history"),
+    ("baseline*", "plan", "history", "windows"),
     ("gate*",),
     ("incidents*",),
     ("report", "export", "alerts"),
