@@ -73,7 +73,7 @@ def _request(request: dict[str, Any]) -> dict[str, Any]:
     if "body" in out:
         out["body"] = _bytes(out["body"])
     out["headers"] = {str(k): _values(v) for k, v in _pairs(out.get("headers"))}
-    return out
+    return {k: out[k] for k in ("method", "uri", "body", "headers") if k in out}
 
 
 def _response(response: dict[str, Any]) -> dict[str, Any]:

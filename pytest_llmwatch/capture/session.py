@@ -16,6 +16,7 @@ from pytest_llmwatch.capture import fingerprint as fp
 from pytest_llmwatch.capture import keep, sdk, transport
 from pytest_llmwatch.capture.cassette import CassetteHandle, Shelf, merge_parts
 from pytest_llmwatch.capture.cassette_book import Use
+from pytest_llmwatch.capture.cassette_vcr import Beside
 from pytest_llmwatch.capture.exchange import Exchange, Sent
 from pytest_llmwatch.capture.labels import HashKey
 from pytest_llmwatch.capture.limits import Circuit, RateLimiter
@@ -26,7 +27,7 @@ from pytest_llmwatch.capture.options import CaptureOptions, Problem
 from pytest_llmwatch.capture.spans import SpanKeeper, Trace
 from pytest_llmwatch.capture.targets import Targets
 from pytest_llmwatch.capture.watch import Watch
-from pytest_llmwatch.errors import InfrastructureError, LlmwatchError
+from pytest_llmwatch.errors import CassetteError, InfrastructureError, LlmwatchError
 from pytest_llmwatch.model import Call, Span
 from pytest_llmwatch.pricing import PriceBook
 from pytest_llmwatch.redact import Redactor
@@ -104,7 +105,9 @@ class CaptureSession:
         """Install the wrappers; harmless when already started."""
         if self._installed:
             return
-        self._installed = transport.install(self, self._report)
+        beside = Beside(self, self._vcr_opened)
+        beside.install()
+        self._installed = [*transport.install(self, self._report), beside]
         self._logs = LogFilter(self._redactor)
         self._logs.install()
         self._sdk = sdk.SdkWrapper(self._open_call, self._call)
@@ -214,6 +217,16 @@ class CaptureSession:
     def _report(self, problem: Problem) -> None:
         if problem not in self.problems:
             self.problems.append(problem)
+
+    def _vcr_opened(self, path: Path) -> None:
+        """Replay from a cassette that a test opened with vcrpy, too."""
+        watch = self._current()
+        if watch is None or watch.cassette is None or self.options.record == "all" or not path.is_file():
+            return
+        try:
+            watch.cassette.add_source(path)
+        except CassetteError as error:
+            watch.note(error)
 
     def _current(self) -> Watch | None:
         watch, stack = self._watch.get(), self._stack
