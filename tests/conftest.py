@@ -31,13 +31,14 @@ CLEARED = (
     "FORCE_COLOR",
     "COLUMNS",
 )
+KEPT = ("LLMWATCH_REQUIRE", "LLMWATCH_UPDATE_GOLDEN", "LLMWATCH_FRAMEWORKS")
 _DEMANDED = {name.strip() for name in os.environ.get("LLMWATCH_REQUIRE", "").split(",") if name.strip()}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     in_ci = bool(os.environ.pop("CI", ""))
     for name in list(os.environ):
-        if name.startswith(CLEARED) and name not in ("LLMWATCH_REQUIRE", "LLMWATCH_UPDATE_GOLDEN"):
+        if name.startswith(CLEARED) and name not in KEPT:
             del os.environ[name]
     if importlib.util.find_spec("hypothesis"):
         from hypothesis import HealthCheck, settings

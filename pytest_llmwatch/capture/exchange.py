@@ -250,6 +250,9 @@ class Exchange:
                 error=message,
                 complete=False,
             )
+        elif self.state == "closed_early" and answer.error_type == "truncated_stream" and answer.finish_reason:
+            # the application stopped reading once it knew why the model had: nothing of the answer is missing
+            self.answer = replace(answer, status="success", error_type=None, error=None, complete=True)
         elif self.state == "closed_early" and answer.error_type in ("truncated_stream", "empty_stream"):
             message = "the application closed the stream before its end"
             self.answer = replace(answer, error_type="closed_early", error=message)
