@@ -31,7 +31,7 @@ class Closest:
         self.count = count
         """How many recordings there are."""
         self.equals = equals
-        """How many others differ in as much."""
+        """How many others differ in as many places."""
 
 
 class CassetteHandle:
@@ -113,7 +113,7 @@ class CassetteHandle:
         here = [i.place != (self.repeat, self.attempt) for i in items]
         ranks = [(fp.distance(f, form), away, n) for n, (f, away) in enumerate(zip(forms, here, strict=True))]
         distance, _, best = min(ranks)
-        equals = sum(1 for d, _, n in ranks if d == distance and n != best)
+        equals = sum(1 for d, _, n in ranks if d[0] == distance[0] and n != best)
         return Closest(items[best], forms[best], best + 1, len(items), equals)
 
     def save(self, *, complete: bool = False) -> None:

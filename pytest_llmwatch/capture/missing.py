@@ -48,7 +48,7 @@ def _closest(handle: CassetteHandle, form: dict[str, Any]) -> list[str]:
             f"The cassette holds {_count(found.count)}, none of a call to {form['path']}; "
             f"the closest is of {found.form.get('path')}."
         ]
-    others = f" ({found.equals} more differ in as much)" if found.equals else ""
+    others = f" ({found.equals} more in as many places)" if found.equals else ""
     when = found.item.timing.get("time")
     made = f", made {when}" if when else ""
     lines = [f"The closest of {_count(found.count)} is number {found.number}{made}{others}; it differs in:"]

@@ -1,4 +1,4 @@
-"""Several processes, threads and loops on one cassette; whose call is whose; what cannot be written; large files."""
+"""Several processes, threads and loops on one cassette; whose call is whose; unwritable and large files."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ def test_the_closest_recording_is_named_with_its_rivals(bench: Any) -> None:
     result = bench.run(bench.ask("Tell me about cows", api="chat"), "none")
     text = str(result.error)
     assert "recorded «Tell me about [-" in text
-    assert "(1 more differ in as much)" in text
+    assert "(1 more in as many places)" in text
     tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
     result = bench.run(bench.ask("Tell me about cats", api="chat", tools=tools, model="gpt-4o"), "none")
     assert "$.model: recorded «gpt-4o-mini», asked «gpt-4o»" in str(result.error)
