@@ -5,6 +5,7 @@ Every call counts, reruns and retries included. Replayed calls carry the times o
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -141,7 +142,9 @@ def cost(limit: Limit, part: Slice, spent: Mapping[str, float] | None) -> Figure
         before = (spent or {}).get(where)
         if before is None:
             return not_measured(f"the store holds no cost of this {name}")
-        return _sum_of_cost(part, extra=before, every=f"this {name}")
+        # a replayed call was paid for by the run that recorded it, which the store knows
+        live = dataclasses.replace(part, calls=tuple(c for c in part.calls if c.capture_mode != "replayed"))
+        return _sum_of_cost(live, extra=before, every=f"this {name}")
     if not part.calls:
         return not_measured("no call was made")
     if key == "run_usd":

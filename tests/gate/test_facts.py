@@ -58,6 +58,19 @@ def test_day_and_month_add_what_was_spent(judge: Any_, call: Any_) -> None:
     assert judge(budget, [call(0)])["cost.day_usd"].reason == "not_measured"
 
 
+def test_replayed_calls_are_not_spent_again_on_the_day(judge: Any_, call: Any_) -> None:
+    budget = "[cost]\nday_usd = 10\nmonth_usd = 10\nrun_usd = 10"
+    replayed = [call(i, usd=4, capture_mode="replayed") for i in range(2)]
+    recorded = call(2, usd=0.5, capture_mode="recorded")
+    v = judge(budget, [*replayed, recorded], spent={"day": 9, "month": 9})
+    assert v["cost.day_usd"].observed == v["cost.month_usd"].observed == 9.5
+    assert v["cost.run_usd"].observed == 8.5  # what the run's answers cost, whenever that was
+    unpriced = call(3, cost=Cost(), capture_mode="replayed")
+    assert judge(budget, [unpriced], spent={"day": 9, "month": 9})["cost.day_usd"].verdict != "inconclusive"
+    live = call(3, cost=Cost(), capture_mode="live")
+    assert judge(budget, [live], spent={"day": 9, "month": 9})["cost.day_usd"].reason == "unenforceable"
+
+
 def test_cost_an_hour_comes_from_time_stamps(judge: Any_, call: Any_) -> None:
     calls = [call(0, usd=1, time="2026-06-01T00:00:00.000Z"), call(1, usd=1, time="2026-06-01T00:29:59.000Z")]
     budget = "[cost]\nper_hour_usd = 5\nday_usd = 48\nrate_warn = 1.2\nrate_critical = 1.5"
