@@ -86,6 +86,26 @@ def present(require: Any) -> Callable[..., None]:
     return ask
 
 
+@pytest.fixture(scope="session")
+def local_model(model_file: Path) -> Iterator[str]:
+    """Address of llama.cpp's own server with SmolLM2-135M: it speaks Anthropic's Messages as well."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(model_file)
+    params.model_alias = {"smollm2"}
+    params.port = 0
+    params.n_ctx = 2048
+    params.n_parallel = 1
+    params.cpuparams.n_threads = 1
+    params.cpuparams_batch.n_threads = 1
+    params.offline = True
+    params.verbosity = -1
+    server = xllamacpp.Server(params)
+    yield server.listening_address  # a generator keeps the server alive
+    del server
+
+
 @pytest.fixture
 def drive(pytester: pytest.Pytester, server: LLMockServer) -> Callable[..., Outcome]:
     """Run one application's tests twice, and return what was captured."""
@@ -119,7 +139,8 @@ def drive(pytester: pytest.Pytester, server: LLMockServer) -> Callable[..., Outc
         with gzip.open(pytester.path / report / "calls.jsonl.gz", "rt") as lines:
             return [call for line in lines if "nodeid" in (call := json.loads(line))]
 
-    def both(app: str, *, settings: Sequence[str] = ()) -> Outcome:
+    def both(app: str, *, settings: Sequence[str] = (), **other: str) -> Outcome:
+        environment.update(other)
         shutil.copy(APPS / f"{app}_app.py", pytester.path / "test_app.py")
         (pytester.path / "budget.toml").write_text("\n".join(["[errors]", "rate = 1.0", *settings, ""]))
         with pytest.MonkeyPatch.context() as monkeypatch:

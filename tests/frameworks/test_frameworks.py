@@ -154,6 +154,27 @@ def test_anthropic(present: Present, script: Script, drive: Drive) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.model
+def test_anthropic_against_a_real_model(present: Present, drive: Drive, local_model: str) -> None:
+    present("anthropic")
+    seen = drive("local_claude", ANTHROPIC_BASE_URL=local_model)
+    seen.check()
+    for test, stream in (("test_create", False), ("test_stream", True), ("test_stream_async", True)):
+        call = seen.call(test)
+        assert (call["status"], call["response_model"]) == ("success", "smollm2")
+        assert call["finish_reason"] in ("stop", "length")
+        assert call["output"]
+        assert 0 < call["output_tokens"] <= 12
+        assert call["input_tokens"] > 10
+        assert (call.get("ttft") is not None) == stream
+    # the same prompt again: what is in the server's cache is a part of the input, not on top of it
+    first, again = seen.call("test_stream"), seen.call("test_stream_async")
+    assert 0 < again["cached_tokens"] < again["input_tokens"] <= first["input_tokens"]
+    assert first["parameters"]["tools"] == ["get_weather"]
+    assert seen.call("test_count")["cost_usd"] == 0
+
+
+@pytest.mark.slow
 def test_google_genai(present: Present, script: Script, drive: Drive) -> None:
     present("google.genai")
     model = "gemini-2.5-flash"
