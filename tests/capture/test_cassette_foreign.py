@@ -152,6 +152,17 @@ def test_adding_to_a_foreign_cassette_redacts_it(bench: Any, faults: Any) -> Non
     assert bench.run(bench.ask("More", api="chat"), "none").call.latency is not None
 
 
+def test_what_pytest_recording_recorded_is_replayed_in_order(bench: Any) -> None:
+    # made by pytest-recording 0.14.1 with vcrpy 9.4 from a test that asks the same twice
+    made = Path(__file__).parent / "data" / "pytest_recording.yaml"
+    bench.cassette().write_bytes(made.read_bytes())
+    result = bench.run(lambda call: [call("a/b", api="chat").call.latency for _ in range(2)], "none")
+    assert result.error is None
+    assert result.value == [None, None]
+    third = bench.run(lambda call: [call("a/b", api="chat") for _ in range(3)], "none")
+    assert "none is played twice" in str(third.error)
+
+
 def test_where_plugins_keep_a_test_is_known() -> None:
     found = foreign.candidates(Path("cassettes"), "test_app", ["TestX.test_a[x/y]", "test_a[x/y]"])
     names = [p.as_posix() for p in found]

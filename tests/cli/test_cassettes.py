@@ -160,10 +160,15 @@ def test_unused_recordings_are_those_that_the_last_whole_run_did_not_play(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save(project / "tests/cassettes/test_app/test_gone.yaml", item("A"))
+    theirs = project / "tests/cassettes/test_app/test_x[a].yaml"  # replayed from there, though never opened
+    theirs.write_text(
+        "interactions:\n- request: {method: POST, uri: 'http://h/v1/x', body: '{}', headers: {}}\n"
+        "  response: {status: {code: 200, message: OK}, headers: {}, body: {string: '{}'}}\nversion: 1\n"
+    )
     note(project, "A")
     code, data = check(capsys)
     assert code == 0
-    assert kinds(data) == ["orphan", "unused"]
+    assert kinds(data) == ["no-times", "orphan", "unused"]
     assert [f["message"] for f in data["findings"] if f["kind"] == "unused"] == [
         "1 recording not used by run run-1"
     ]
@@ -176,6 +181,7 @@ def test_unused_recordings_are_those_that_the_last_whole_run_did_not_play(
     left = CassetteFile(project / "tests/cassettes/test_app/test_x.yaml", "x", Redactor()).interactions
     assert [(i.place, b'"A"' in i.request_body) for i in left] == [((0, 0), True), ((1, 0), True)]
     assert not (project / "tests/cassettes/test_app/test_gone.yaml").exists()
+    assert theirs.exists()
 
 
 @pytest.mark.parametrize("why", ["partial", "failed", "changed"])
