@@ -299,7 +299,11 @@ def _occurrences(value: str, kind: str, s: str) -> Iterator[Finding]:
 
 def _generated(value: str) -> bool:
     return (
-        12 <= len(value) <= 8192 and has_digit(value) and any(c.isalpha() for c in value) and len(set(value)) >= 8
+        12 <= len(value) <= 8192
+        and not any(c.isspace() for c in value)
+        and has_digit(value)
+        and any(c.isalpha() for c in value)
+        and len(set(value)) >= 8
     )
 
 

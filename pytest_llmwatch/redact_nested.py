@@ -18,7 +18,8 @@ from dataclasses import dataclass
 # possessive, and content with open ends: one pass whatever is missing
 _STRING = re.compile(r'"((?:[^"\\]++|\\(?:.|\Z))*+)(?:"|\Z)', re.DOTALL)
 _ESCAPE = re.compile(
-    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.", re.DOTALL
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|\\.",
+    re.DOTALL,
 )
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\(?:.|\Z))*+("|\Z)|[{}\[\]]', re.DOTALL)
 _HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
@@ -28,7 +29,7 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _INLINE = re.compile(r"data:[\w.+/;=-]{0,120};base64,[A-Za-z0-9+/=_-]*+")
 _TEXT_FILE = re.compile(r"data:(?:text/|application/(?:json|xml|x-yaml|yaml|x-ndjson|csv|toml|sql))", re.I)
 _ENCODED = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/_-]{16,}+={0,2}")
-_BACKSLASH = re.compile(r"\\[nrtu\"/]")
+_BACKSLASH = re.compile(r"\\[nrtux\"'/]")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _URL_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}|\+")
 _ENTITY = re.compile(r"&(?:quot|apos|amp|lt|gt|nbsp|#\d{1,6}|#[xX][0-9a-fA-F]{1,5});")
@@ -75,7 +76,7 @@ class View:
 
 
 def views(s: str) -> Iterator[View]:
-    """Yield ``s`` with the escapes of URLs, of HTML, and of JSON amid other text undone, where it has any."""
+    """Yield ``s`` with its escapes undone: those of URLs, of HTML, and of JSON or Python amid other text."""
     if "\\" in s and not is_json(s) and _BACKSLASH.search(s):
         yield View(*_undone(s, _ESCAPE, _character))
     if "%" in s and _PERCENT.search(s):
@@ -177,7 +178,7 @@ def _character(escape: str) -> str:
     if len(escape) == 12:
         high, low = int(escape[2:6], 16), int(escape[8:12], 16)
         return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
-    if len(escape) == 6:
+    if len(escape) in (4, 6):  # four: Python's own, in what a log or an exception shows
         return chr(int(escape[2:], 16))
     return _SIMPLE.get(escape[1], escape[1])
 

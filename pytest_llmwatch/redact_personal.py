@@ -100,7 +100,7 @@ def _document(text: str) -> bool:
 _AT_START = r"(?:(?<![A-Za-z0-9._%+\\-])|(?<=\\[nrtbf])|(?<=%[0-9A-Fa-f]{2}))"
 # from the word that announces a number to the number: never far, never over a line or another number
 _GAP = r"[^\d\n\[]{0,24}?"
-_DOCUMENT = r"(?P<secret>(?-i:[A-Z]{0,6})\d[A-Z0-9]{0,4}(?:[ .-]?[A-Z0-9]{2,6}){1,4})(?!\w)"
+_DOCUMENT = r"(?P<secret>(?-i:[A-Z]{0,6}\d[A-Z0-9]{0,9}(?:[ .-](?=[A-Z]{0,4}\d)[A-Z0-9]{1,6}){0,4}))(?!\w)"
 _ALONE = r"(?!\w|[.,/-]\d)"
 
 PERSONAL: tuple[Pattern, ...] = (
@@ -218,7 +218,7 @@ PERSONAL: tuple[Pattern, ...] = (
     ),
     make(
         "PASSPORT",
-        r"(?i)\bpassport\b" + _GAP + r"(?P<secret>(?-i:[A-Z]{0,3})\d[A-Z0-9]{4,9})(?!\w)",
+        r"(?i)\bpassport\b" + _GAP + r"(?P<secret>(?-i:[A-Z]{0,3}\d[A-Z0-9]{4,9}))(?!\w)",
         check=_document,
         words=("passport",),
         personal=True,
@@ -227,7 +227,7 @@ PERSONAL: tuple[Pattern, ...] = (
         "DRIVER_LICENSE",
         r"(?i)\bdriv(?:er'?s?|ing)[ _-]licen[cs]e\b"
         + _GAP
-        + r"(?P<secret>(?-i:[A-Z]{0,5})\d[A-Z0-9]{0,14}(?:[ -]\d{2,6}){0,3})(?!\w)",
+        + r"(?P<secret>(?-i:[A-Z]{0,5}\d[A-Z0-9]{0,14}(?:[ -]\d{2,6}){0,3}))(?!\w)",
         check=_document,
         words=("licen",),
         personal=True,

@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 import pytest
+import yaml  # not where it is used: pytester forgets what a test imports, a C extension cannot be imported twice
 
 HERE = Path(__file__).parent
 
@@ -208,6 +209,10 @@ class _Answer:
         words = [{"word": w, "start": 0.0, "end": 1.0} for w in self.text.split()]
         self.send(200, json.dumps({"text": self.text, "words": words}).encode())
 
+    def broken(self) -> None:
+        self.handler.wfile.write(b"HTTP/1.1 none " + self.text.replace("\n", " ").encode() + b"\r\n\r\n")
+        self.handler.close_connection = True
+
     def embedding(self) -> None:
         data = [{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]
         whole = {"object": "list", "data": data, "model": "m", "usage": {"prompt_tokens": 1, "total_tokens": 1}}
@@ -273,8 +278,6 @@ class Detector:
     @staticmethod
     def _joined(text: str) -> Iterator[str]:
         """Yield what a stream's pieces say together: all strings under the same key, in order."""
-        import yaml
-
         for item in yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["interactions"]:
             body = item["response"]["body"].get("string") or b""
             body = body if isinstance(body, bytes) else body.encode()

@@ -57,7 +57,8 @@ def suite(pytester: pytest.Pytester, hostile_server: str, monkeypatch: pytest.Mo
 
     def run(mode: str, *options: str) -> pytest.RunResult:
         return pytester.runpytest_subprocess(
-            "-p", "no:llmock", "-p", "no:cacheprovider", "-p", "no:timeout", "--import-mode=prepend", "-q",
+            "-p", "no:llmock", "-p", "no:cacheprovider", "-p", "no:timeout",
+            "-p", "no:hypothesispytest", "--import-mode=prepend", "-q",
             "--llm-budget=budget.toml", f"--llm-record={mode}", "--llm-store=store", "--junitxml=junit.xml",
             "-o", "junit_logging=all", "--log-file=log.txt", "--log-level=DEBUG",
             "test_channels.py", "test_own.py", "golden_sets", *options,
@@ -70,7 +71,7 @@ def _outcomes(result: pytest.RunResult) -> None:
     """Assert that each channel did what it is to do: only those fail that plant by failing."""
     failed = [line for line in result.outlines if line.startswith(("FAILED", "ERROR"))]
     assert {line.split("::")[1].split("[")[0] for line in failed} <= {"test_assertion", "test_raised"}, failed
-    assert len(failed) == 20, result.stdout.str()[-3000:]
+    assert len(failed) == 10, result.stdout.str()[-3000:]
 
 
 def _our_junit(folder: Path) -> None:
@@ -118,14 +119,11 @@ def test_without_the_defence_all_of_them_leak(
 
 
 def _leaks_by_channel(folder: Path, detector: Any) -> dict[str, set[str]]:
-    """Return the secrets found in each channel's own cassettes, calls and results."""
+    """Return the secrets found in each channel's own cassettes, records and test cases."""
     texts: dict[str, list[str]] = defaultdict(list)
     for name, text in detector.texts(folder, CASES):
         texts[name].append(text)
     lines = gzip.decompress((folder / "llmwatch-report" / "calls.jsonl.gz").read_bytes()).decode().splitlines()
-    lines += [
-        json.dumps(r, ensure_ascii=False) for r in json.loads(texts["llmwatch-report/run.json"][0])["results"]
-    ]
     cases = {c.get("name"): ET.tostring(c, "unicode") for c in ET.parse(folder / "junit.xml").iter("testcase")}
     found: dict[str, set[str]] = {}
     for channel in CHANNELS:
