@@ -94,6 +94,8 @@ class Attempt:
     request_id: str | None = None
     queue_wait: float | None = None
     connect: float | None = None
+    injected: bool = False
+    """Whether a test asked for it (``llm_fault``); such a call counts in no limit of errors or latency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,11 @@ class Call:
     def rate_limited_attempts(self) -> int:
         """Attempts that were answered with status 429."""
         return sum(1 for a in self.attempts if a.status_code == 429)
+
+    @property
+    def injected(self) -> bool:
+        """Whether an attempt met a fault that the test asked for."""
+        return any(a.injected for a in self.attempts)
 
     @property
     def failed(self) -> bool:

@@ -147,6 +147,8 @@ def _elsewhere(one: Call, other: Call) -> bool:
 
 
 def _after(before: Call, call: Call) -> bool:
+    if before.injected or call.injected:
+        return True  # a fault happens now, also in a replay of what was recorded long ago: order is all there is
     start, first = seconds(call.time), seconds(before.time)
     if start is None or first is None or before.latency is None:
         return True

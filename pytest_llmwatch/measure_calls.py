@@ -23,11 +23,14 @@ _UNBILLED = frozenset({"error", "timeout", "rate_limited"})
 
 
 def timed(calls: Iterable[Call], key: str = "latency") -> list[tuple[float, Call]]:
-    """Return (seconds, call) of the calls whose ``latency`` or ``ttft`` is known and counts."""
+    """Return (seconds, call) of the calls whose ``latency`` or ``ttft`` is known and counts.
+
+    A call that met a fault which the test asked for says nothing of the application's speed.
+    """
     out = []
     for call in calls:
         seconds = call.ttft if key == "ttft" else call.latency
-        if seconds is not None and call.status in _TIMED:
+        if seconds is not None and call.status in _TIMED and not call.injected:
             out.append((seconds, call))
     return out
 
@@ -93,9 +96,9 @@ def _no_latency(part: Slice, name: str) -> str:
 
 def errors(limit: Limit, part: Slice) -> Figure:
     """Return the figure of an ``[errors]`` rule: events over logical calls, or over attempts for 429."""
-    calls = part.calls
+    calls = [c for c in part.calls if not c.injected]
     if not calls:
-        return not_measured("no call was made")
+        return not_measured("every call met a fault that its test asked for" if part.calls else "no call was made")
     if limit.key == "retries_per_call":
         by_retries = sorted((c for c in calls if c.retries), key=lambda c: -c.retries)
         return Figure(

@@ -101,6 +101,9 @@ class Opened(Protocol):
     def reopen(self) -> None:
         """Start its clock again: it was recorded as a moment, and turns out to be a block."""
 
+    def check(self) -> None:
+        """Raise what the test asked this tool to raise (``llm_fault``); nothing for any other span."""
+
 
 class Tracer(Protocol):
     """Where spans are recorded."""
@@ -152,6 +155,13 @@ class Traced:
         if opened is not None:
             opened.enter()
         self._entered.append((here(), step, opened))
+        if opened is not None:
+            try:
+                opened.check()
+            except BaseException as error:
+                # nobody calls __exit__ where __enter__ raises
+                self.__exit__(type(error), error, None)
+                raise
         return step
 
     def __exit__(
@@ -228,6 +238,7 @@ class _Run:
                 return function(*args, **kwargs)
             step, opened = self.begin(tracer, args, kwargs)
             with _ending(opened), opened.active():
+                opened.check()
                 result = function(*args, **kwargs)
                 step.returned(result)
             return result
@@ -244,6 +255,7 @@ class _Run:
                 return await function(*args, **kwargs)
             step, opened = self.begin(tracer, args, kwargs)
             with _ending(opened), opened.active():
+                opened.check()
                 result = await function(*args, **kwargs)
                 step.returned(result)
             return result
@@ -262,6 +274,7 @@ class _Run:
             step, opened = self.begin(tracer, args, kwargs)
             advance = functools.partial(next, inner)
             with _ending(opened):
+                opened.check()
                 while True:
                     # the span is the parent of what the body starts, not of what its reader does between two items
                     with opened.active():
@@ -293,6 +306,7 @@ class _Run:
             opened = _NOTHING if tracer is None else self.begin(tracer, args, kwargs)[1]
             advance = inner.__anext__
             with _ending(opened):
+                opened.check()
                 while True:
                     with opened.active():
                         try:
@@ -346,6 +360,9 @@ class _Nothing:
         pass
 
     def reopen(self) -> None:
+        pass
+
+    def check(self) -> None:
         pass
 
 

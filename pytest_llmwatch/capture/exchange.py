@@ -84,6 +84,7 @@ class Exchange:
         self.cassette: CassetteHandle | None = None
         self.slot: int | None = None
         self.replayed: Interaction | None = None
+        self.injected = False
         self.kept: Interaction | None = None
         self.time = ""
         self.status_code: int | None = None

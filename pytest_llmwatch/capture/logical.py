@@ -63,6 +63,11 @@ class LogicalCall:
             exchange.retry = len(self.exchanges)
             self.exchanges.append(exchange)
 
+    def detach(self, exchange: Exchange) -> None:
+        """Forget an attempt that was refused before it was sent."""
+        with self._lock:
+            self.exchanges.remove(exchange)
+
     def place(self, exchange: Exchange) -> None:
         """Place a live attempt in time; it is over, and so are those before it."""
         if not exchange.retry:
@@ -218,6 +223,7 @@ def _attempt(exchange: Exchange) -> Attempt:
         request_id=_header(exchange, "x-request-id", "request-id"),
         queue_wait=exchange.queue_wait,
         connect=exchange.connect,
+        injected=exchange.injected,
     )
 
 
@@ -240,5 +246,5 @@ def _rate_limits(exchange: Exchange) -> dict[str, str]:
 
 def _mode(call: LogicalCall) -> CaptureMode:
     if all(e.replayed is not None for e in call.exchanges):
-        return "replayed"
+        return "replayed"  # or met nothing but faults that the test asked for
     return "recorded" if any(e.slot is not None for e in call.exchanges) else "live"

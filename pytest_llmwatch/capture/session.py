@@ -19,7 +19,7 @@ from pytest_llmwatch.capture.cassette_book import Use
 from pytest_llmwatch.capture.cassette_vcr import Beside
 from pytest_llmwatch.capture.exchange import Exchange, Sent
 from pytest_llmwatch.capture.labels import HashKey
-from pytest_llmwatch.capture.limits import Circuit, RateLimiter
+from pytest_llmwatch.capture.limits import Admission, Circuit, RateLimiter, Turns, endpoint_of
 from pytest_llmwatch.capture.log_filter import LogFilter
 from pytest_llmwatch.capture.logical import CallBuilder, LogicalCall
 from pytest_llmwatch.capture.missing import missing_recording
@@ -73,13 +73,17 @@ class CaptureSession:
         self._watch: ContextVar[Watch | None] = ContextVar("llmwatch_watch", default=None)
         self._call: ContextVar[LogicalCall | None] = ContextVar("llmwatch_call", default=None)
         self._redactor = redactor
-        self._guard = guard
         self._on_call = on_call
         self._targets = Targets(options.base_urls, options.include, options.exclude)
         self._builder = CallBuilder(prices, redactor, hash_key)
         self._spans = SpanKeeper(redactor, hash_key, on_span)
-        self._circuit = Circuit(options.dead_after)
-        self._limiter = RateLimiter(options.rpm)
+        self._admission = Admission(
+            Circuit(options.dead_after),
+            RateLimiter(options.rpm, options.shared),
+            Turns(options.concurrency, options.shared),
+            guard=guard,
+            prices=prices if options.priced_only else None,
+        )
         self._shelf = Shelf(
             options.record,
             redactor,
@@ -275,7 +279,9 @@ class CaptureSession:
         form = fp.canonical(sent.method, sent.url, sent.body, sent.content_type, self._redactor)
         exchange = Exchange(call, sent, form, self._over)
         exchange.cassette = handle
-        recorded = handle.play(form) if handle is not None else None
+        injected = watch.faults.take(sent, exchange.asked)
+        exchange.injected = injected is not None
+        recorded = injected or (handle.play(form) if handle is not None else None)
         if recorded is not None:
             call.attach(exchange)
             exchange.replayed = recorded
@@ -291,8 +297,8 @@ class CaptureSession:
         self._modules[id(exchange)] = module
         return exchange
 
-    def admit(self, exchange: Exchange) -> float:
-        """Let a live attempt pass key check, circuit, guard and limiter; return the seconds to wait first.
+    def admit(self, exchange: Exchange) -> Iterator[float]:
+        """Let a live attempt pass key check and limits; return the waits before it may go, in seconds each.
 
         Raises:
             InfrastructureError: No key, or the endpoint was given up.
@@ -302,9 +308,7 @@ class CaptureSession:
         module = self._modules.pop(id(exchange))
         try:
             _check_key(exchange.sent)
-            self._circuit.check(_endpoint(exchange))
-            if self._guard is not None:
-                self._guard()
+            self._admission.check(exchange)
         except LlmwatchError as error:
             call.fatal = error
             call.watch.note(error)
@@ -313,7 +317,23 @@ class CaptureSession:
         if exchange.cassette is not None and exchange.cassette.can_record:
             exchange.slot = exchange.cassette.reserve(exchange.form)
         self._remember(exchange, module)
-        return self._limiter.reserve()
+        return self._waits(exchange)
+
+    def _waits(self, exchange: Exchange) -> Iterator[float]:
+        try:
+            yield from self._admission.waits(exchange)
+        except LlmwatchError as error:
+            # refused while it waited: as if it had never been asked for
+            exchange.finished = True
+            with self._lock:
+                self._open.pop(id(exchange), None)
+                self._modules.pop(id(exchange), None)
+            self._admission.turns.over(exchange)
+            call = exchange.call
+            call.detach(exchange)
+            call.fatal = error
+            call.watch.note(error)
+            raise
 
     def _may_go_live(self, handle: CassetteHandle | None) -> bool:
         if handle is None or self.options.record == "off":
@@ -332,6 +352,7 @@ class CaptureSession:
             self._open.pop(id(exchange), None)
             module = self._modules.pop(id(exchange), None)
         if exchange.replayed is None and module is not None:
+            self._admission.over(exchange)
             body, times = keep.decode(exchange, module)
             exchange.settle(body, times)
             if exchange.error_type == "cancelled":
@@ -344,7 +365,7 @@ class CaptureSession:
         last = call.exchanges[-1]
         if last.replayed is None:
             answered = last.status_code is not None
-            self._circuit.note(_endpoint(last), last.answer.error_type, answered=answered)
+            self._admission.circuit.note(endpoint_of(last), last.answer.error_type, answered=answered)
         if last.sent.method != "POST":
             return  # reading or deleting what an earlier call made: kept for the replay, but no call of a model
         record = self._builder.build(call)
@@ -354,11 +375,6 @@ class CaptureSession:
             call.context.calls.append(record)
         if self._on_call is not None:
             self._on_call(record)
-
-
-def _endpoint(exchange: Exchange) -> str:
-    parts = urlsplit(exchange.sent.url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _check_key(sent: Sent) -> None:

@@ -161,6 +161,13 @@ class Frame:
         self.moment, self.began, self.ended = datetime.now(UTC), clock(), None
         self.trace.opened(self)
 
+    def check(self) -> None:
+        """Raise what the test asked this tool to raise."""
+        if self.step is not None and self.step.kind == "tool":
+            error = self.trace.watch.faults.of_tool(self.step.name)
+            if error is not None:
+                raise error
+
     # how long it took
 
     def latency(self) -> float | None:

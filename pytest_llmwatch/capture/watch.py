@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from pytest_llmwatch.capture.inject import Faults
 from pytest_llmwatch.capture.labels import LABELS
 from pytest_llmwatch.capture.spans import Trace
 from pytest_llmwatch.errors import LlmwatchError
@@ -59,6 +60,8 @@ class Watch:
         """Missing recordings and the like, noted even where the application swallows them."""
         self._counter = itertools.count()
         self.trace_id = self._hash("trace")[:32]
+        self.faults = Faults()
+        """What the test asked its calls to meet."""
         self.trace = Trace(self)
         """The spans of this execution."""
 

@@ -181,6 +181,14 @@ def llm_watch(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
+def llm_fault(request: pytest.FixtureRequest) -> Any:
+    """Let the next calls meet a fault: ``llm_fault("timeout")``, ``llm_fault(429, retry_after=1)``, ..."""
+    from pytest_llmwatch.plugin import fixtures
+
+    yield from fixtures.llm_fault(request, activate(request.config))
+
+
+@pytest.fixture
 def llm_case(request: pytest.FixtureRequest) -> Any:
     """The golden case of a test marked ``llm_golden``, with ``.check(reply)``."""
     from pytest_llmwatch.plugin import fixtures

@@ -147,6 +147,13 @@ def llm_watch(request: pytest.FixtureRequest, _: LlmSession) -> WatchFixture:
     return WatchFixture(test_run(request))
 
 
+def llm_fault(request: pytest.FixtureRequest, _: LlmSession) -> Iterator[Any]:
+    """Yield the fixture's value."""
+    from pytest_llmwatch.plugin import faulting
+
+    yield from faulting.llm_fault(request, test_run(request))
+
+
 def llm_case(request: pytest.FixtureRequest, _: LlmSession) -> GoldenCase:
     """Return the golden case of a parametrised test.
 

@@ -65,6 +65,11 @@ class TestRun:
         """Whether nothing went wrong up to now, in any phase."""
         return self._outcome == "passed"
 
+    @property
+    def failed(self) -> bool:
+        """Whether a phase of the test did not pass so far."""
+        return self._outcome != "passed"
+
     def take_scores(self, output: Output, scores: Sequence[Score]) -> None:
         """Remember the scores of the test's answer; a later score of the same name wins."""
         self.output = output
