@@ -27,11 +27,15 @@ _CACHED_LENGTH = 20_000
 _SHORTEST = 6
 _DEEPEST = 5  # texts in texts in texts: what is deeper was built to be
 _LEARNED = 64
+_ROUNDS = 4
 _SECRET_VARIABLES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_PASSWD", "_PASS", "_CREDENTIALS", "_AUTH")
 # each of SECRET_KEYS holds one of them
 _KEY_PARTS = ("key", "auth", "pass", "secret", "token", "cookie")
 
 _PLACEHOLDER = re.compile(r"\[[A-Z][A-Z0-9_]{1,40}:[0-9a-f]{4}\]")
+
+# one of these is in whatever a pattern finds: most of prose is done with here
+_SUSPECT = re.compile(r"[\d@%\\&{]|[A-Za-z0-9_+/-]{16}|PRIVATE KEY|[Bb]asic|BASIC")
 
 T = TypeVar("T")
 
@@ -121,7 +125,7 @@ class Redactor:
         return kept
 
     def _find(self, s: str, depth: int) -> list[Finding]:
-        if len(s) < _SHORTEST and not self._user:
+        if not self._user and (len(s) < _SHORTEST or _SUSPECT.search(s) is None):
             return []
         if nested.is_inline_file(s):
             return self._inline(s, depth)
@@ -197,6 +201,15 @@ class Redactor:
         return known
 
     def _text(self, s: str) -> str:
+        # where one secret is gone, another may begin a word: again, until nothing more is found
+        for _ in range(_ROUNDS):
+            redacted = self._once(s)
+            if redacted == s:
+                break
+            s = redacted
+        return s
+
+    def _once(self, s: str) -> str:
         findings = self.find(s)
         if not findings:
             return s

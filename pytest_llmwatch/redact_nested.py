@@ -24,6 +24,8 @@ _ESCAPE = re.compile(
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\(?:.|\Z))*+("|\Z)|[{}\[\]]', re.DOTALL)
 _HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _SIMPLE = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+# a placeholder begins with a bracket too
+_BEGIN = re.compile(r'\s{0,64}(?:\{\s{0,64}["}]|\[\s{0,64}(?:[\[{"\d\]-]|true|false|null))')
 _COLON = re.compile(r"\s{0,20}:\s{0,20}")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _INLINE = re.compile(r"data:[\w.+/;=-]{0,120};base64,[A-Za-z0-9+/=_-]*+")
@@ -106,8 +108,7 @@ def _undone(
 
 def is_json(s: str) -> bool:
     """Whether ``s`` begins as a JSON object or array that holds strings; it may be cut off."""
-    head = s[:64].lstrip()[:1]
-    return head in ("{", "[") and '"' in s
+    return _BEGIN.match(s) is not None and '"' in s
 
 
 def strings(s: str) -> Iterator[JsonString]:
