@@ -44,13 +44,16 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         messages = body.get("messages") or body.get("input") or ""
+        turns = messages if isinstance(messages, list) else []
         if isinstance(messages, list):
-            messages = "\n".join(str(m.get("content", "")) for m in messages)
+            messages = "\n".join(str(m.get("content") or "") for m in messages)
         text = answer(messages)
         usage = (len(messages.split()), len(text.split()))
         chat = self.path.endswith("/chat/completions")
         make = _chat if chat else _response
         whole = make(body.get("model", "gpt-4o-mini"), text, usage)
+        if chat and body.get("tools") and turns and turns[-1].get("role") == "user":
+            whole["choices"] = [_tool_call(body["tools"][0]["function"], str(turns[-1].get("content")))]
         if body.get("stream"):
             events = _chat_events(whole, text) if chat else _response_events(whole, text)
             self._send("text/event-stream", "".join(events))
@@ -72,6 +75,16 @@ def _chat(model: str, text: str, usage: tuple[int, int]) -> dict[str, Any]:
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1700000000, "model": model}
     return {**head, "choices": [choice], "usage": tokens}
+
+
+def _tool_call(function: dict[str, Any], question: str) -> dict[str, Any]:
+    """Ask for the first tool, with the number in the question as its first required argument."""
+    number = re.search(r"\d+", question)
+    name = function["parameters"]["required"][0]
+    arguments = json.dumps({name: number[0] if number else ""})
+    call = {"id": "call_1", "type": "function", "function": {"name": function["name"], "arguments": arguments}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    return {"index": 0, "message": message, "finish_reason": "tool_calls"}
 
 
 def _chat_events(whole: dict[str, Any], text: str) -> list[str]:
