@@ -50,18 +50,25 @@ class UserKey:
     def _made(self) -> bytes | None:
         """Make the file; of several processes that do so at once, all get the key of the first."""
         file, draft = self._folder / FILE, self._folder / f".{FILE}-{os.getpid()}-{secrets.token_hex(4)}"
-        try:
+        with contextlib.suppress(OSError):
             _prepare(self._folder)
-            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as out:
-                out.write(_new() + b"\n")
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, file)
-        except OSError:
-            return None
-        finally:
-            draft.unlink(missing_ok=True)
+            _write(draft)
+            try:
+                os.link(draft, file)  # whole, or not at all
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without links
+                with contextlib.suppress(FileExistsError):
+                    _write(file)
+        with contextlib.suppress(OSError):
+            draft.unlink()
         return self._read()
+
+
+def _write(file: Path) -> None:
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as out:
+        out.write(_new() + b"\n")
 
 
 def _new() -> bytes:
