@@ -107,7 +107,10 @@ ROWS = [
     Row("422", error("422 Unprocessable Entity"), "error", "http_422"),
     Row("429", error("429 Too Many Requests"), "rate_limited", "http_429", ways="both"),
     Row("429 with Retry-After", error("429 Slow", retry_after="2"), "rate_limited", "http_429", retry_after=2.0),
-    Row("429 with retry-after-ms", error("429 Slow", retry_after_ms="2"), "rate_limited", "http_429", retry_after=2e-3),
+    Row(
+        "429 with retry-after-ms", error("429 Slow", retry_after_ms="250"), "rate_limited", "http_429",
+        retry_after=0.25,
+    ),
     Row("500", error("500 Internal Server Error"), "error", "http_500", ways="both"),
     Row("502 with an HTML page", response("502 Bad Gateway", HTML, "text/html"), "error", "http_502"),
     Row("503", error("503 Service Unavailable"), "error", "http_503"),
