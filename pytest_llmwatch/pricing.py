@@ -7,6 +7,7 @@ import ntpath
 import posixpath
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -98,18 +99,72 @@ def _from_price(price: Price, usage: Usage) -> Cost:
     return Cost(input_usd + output_usd, input_usd, output_usd, price.source, price.date)
 
 
-def _listed(name: str, provider: str | None, usage: Usage, at: str | None) -> Cost | None:
-    import genai_prices
+@dataclass(frozen=True, slots=True)
+class _Rates:
+    """US dollars per token of a model whose price is a plain one: the same at any time and for any number."""
 
+    read: float
+    cached: float
+    written: float
+    output: float
+
+
+def _listed(name: str, provider: str | None, usage: Usage, at: str | None) -> Cost | None:
+    rates = _rates(name, provider)
+    if rates is None:
+        return None
     read = usage.input_tokens or 0
     cached = min(usage.cached_tokens or 0, read)
-    tokens = genai_prices.Usage(
-        input_tokens=read,
-        output_tokens=usage.output_tokens or 0,
-        cache_read_tokens=cached,
-        cache_write_tokens=min(usage.cache_write_tokens or 0, read - cached),
-    )
-    when = _time(at)
+    written = min(usage.cache_write_tokens or 0, read - cached)
+    output = usage.output_tokens or 0
+    if isinstance(rates, _Rates):
+        input_usd = (read - cached - written) * rates.read + cached * rates.cached + written * rates.written
+        output_usd = output * rates.output
+        return Cost(input_usd + output_usd, input_usd, output_usd, _source(), _list_date())
+    found = _calculated(name, rates, (read, output, cached, written), _time(at))
+    if found is None:
+        return None
+    return Cost(*found, _source(), _list_date())
+
+
+@functools.lru_cache(maxsize=1000)
+def _rates(name: str, provider: str | None) -> _Rates | dict[str, str] | None:
+    """Return a model's rates, or where to ask for each call if they depend on time or size; None = not listed.
+
+    Asking the list takes a quarter of a millisecond, which many calls of few models need not pay each time.
+    """
+    from genai_prices import data_snapshot, types
+
+    for where in _wheres(provider):
+        try:
+            _, model = data_snapshot.get_snapshot().find_provider_model(
+                name, None, where.get("provider_id"), where.get("provider_api_url")
+            )
+        except (LookupError, ValueError):
+            continue
+        prices = model.prices
+        if not isinstance(prices, types.ModelPrice) or any(
+            isinstance(p, types.TieredPrices) for p in vars(prices).values()
+        ):
+            return where
+        million = 1_000_000
+        probes = [
+            _calculated(name, where, tokens, None)
+            for tokens in (
+                (million, 0, 0, 0),
+                (million, 0, million, 0),
+                (million, 0, 0, million),
+                (0, million, 0, 0),
+            )
+        ]
+        if any(p is None for p in probes):
+            return where
+        read, cached, written, output = (p[0] / million for p in probes if p is not None)
+        return _Rates(read, cached, written, output)
+    return None
+
+
+def _wheres(provider: str | None) -> list[dict[str, str]]:
     wheres: list[dict[str, str]] = [{}]
     if provider in _LISTED_AS:
         wheres.insert(0, {"provider_id": _LISTED_AS[provider]})
@@ -117,19 +172,31 @@ def _listed(name: str, provider: str | None, usage: Usage, at: str | None) -> Co
         wheres.insert(0, {"provider_api_url": f"https://{provider}"})
     elif provider and provider.isalpha():
         wheres.insert(0, {"provider_id": provider})
-    for where in wheres:
-        try:
-            found = genai_prices.calc_price(tokens, name, genai_request_timestamp=when, **where)  # type: ignore[call-overload]
-        except (LookupError, ValueError):
-            continue
-        return Cost(
-            float(found.total_price),
-            float(found.input_price),
-            float(found.output_price),
-            f"genai-prices {genai_prices.__version__}",
-            _list_date(),
-        )
-    return None
+    return wheres
+
+
+def _calculated(
+    name: str, where: Mapping[str, str], tokens: tuple[int, int, int, int], when: datetime | None
+) -> tuple[float, float, float] | None:
+    """Return what the list says of (input, output, cached, written) tokens: total, input, output US dollars."""
+    import genai_prices
+
+    read, output, cached, written = tokens
+    usage = genai_prices.Usage(
+        input_tokens=read, output_tokens=output, cache_read_tokens=cached, cache_write_tokens=written
+    )
+    try:
+        found = genai_prices.calc_price(usage, name, genai_request_timestamp=when, **where)  # type: ignore[call-overload]
+    except (LookupError, ValueError):
+        return None
+    return float(found.total_price), float(found.input_price), float(found.output_price)
+
+
+@functools.cache
+def _source() -> str:
+    import genai_prices
+
+    return f"genai-prices {genai_prices.__version__}"
 
 
 @functools.cache
