@@ -7,7 +7,6 @@ list. ``llm_watch.span`` and ``pytest_llmwatch.span`` are the same thing; the fi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, overload
 
 from pytest_llmwatch.errors import UsageError
@@ -98,6 +97,8 @@ class Tracing:
             UsageError: There is no such kind.
         """
         if kind not in KINDS:
+            from difflib import get_close_matches
+
             near = get_close_matches(str(kind), KINDS, n=1)
             raise UsageError(
                 f"a span's kind must be one of {', '.join(KINDS)} (got {kind!r}"

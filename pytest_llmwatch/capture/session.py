@@ -316,6 +316,7 @@ class CaptureSession:
         call.attach(exchange)
         if exchange.cassette is not None and exchange.cassette.can_record:
             exchange.slot = exchange.cassette.reserve(exchange.form)
+            call.times.recorded = True
         self._remember(exchange, module)
         return self._waits(exchange)
 

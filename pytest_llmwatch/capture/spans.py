@@ -207,7 +207,6 @@ class Trace:
         if outer and outer.step and outer.ended is None and _lacks_documents(outer.step):
             for name in ("query", "documents", "scores", "source", "top_k"):
                 setattr(outer.step, name, getattr(step, name))
-            self._note(step)
             return None
         frame = self.begin(step)
         frame.end()
@@ -251,21 +250,9 @@ class Trace:
         with self._lock:
             self._done[frame.index] = (span, frame.began, frame.ended or frame.began)
         if span.retrieval is not None:
-            self._note(frame.step)
+            _FOUND.set(_Found(self, span.retrieval))
         if self.keeper.on_span is not None:
             self.keeper.on_span(span)
-
-    def _note(self, step: Step) -> None:
-        if self.keeper is not None and step.documents is not None:
-            found, _ = documents.retrieval(
-                step.query,
-                step.documents,
-                scores=step.scores,
-                source=step.source,
-                top_k=step.top_k,
-                text=self.keeper.redactor.text,
-            )
-            _FOUND.set(_Found(self, found))
 
     def call(self) -> CallTimes:
         """Return the times of a call that starts here; `started` counts it."""

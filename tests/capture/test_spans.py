@@ -317,9 +317,11 @@ def test_a_span_around_the_head_of_a_stream_ends_with_it(bench: Any, faults: Any
 
     faults.add(Delay(0.3))
     recorded, replayed = bench.both(act)
+    live, again = (by_name(r.watch.spans)["ask"] for r in (recorded, replayed))
+    assert (live.capture_mode, again.capture_mode) == ("recorded", "replayed")
+    assert 0.3 <= (live.latency or 0)
+    assert 0.3 <= (again.latency or 0) < (live.latency or 0) + 0.5
     for result in (recorded, replayed):
-        spans = by_name(result.watch.spans)
-        assert 0.3 <= (spans["ask"].latency or 0) <= 0.6
         assert [c.stage for c in result.watch.calls] == ["ask", "whole"]
     assert replayed.watch.calls[1].latency is not None
     assert (by_name(replayed.watch.spans)["whole"].latency or 0) >= replayed.watch.calls[1].latency
