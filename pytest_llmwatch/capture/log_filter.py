@@ -68,6 +68,8 @@ class LogFilter:
         try:
             message = record.getMessage()
         except Exception:  # whatever the arguments' own methods raise
+            if isinstance(record.args, tuple):  # logging will show them
+                record.args = tuple(self._redactor.value(a) if isinstance(a, str) else a for a in record.args)
             return
         shown = message
         args = self._args(record.args)

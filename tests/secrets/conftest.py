@@ -117,7 +117,7 @@ class _Answer:
 
     def delta(self, delta: dict[str, Any], **more: Any) -> bytes:
         chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-mini"}
-        chunk["choices"] = [{"index": 0, "delta": delta, "finish_reason": None, **more}]  # type: ignore[assignment]
+        chunk["choices"] = [{"index": 0, "delta": delta, "finish_reason": None, **more}]
         return f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n".encode()
 
     END = (

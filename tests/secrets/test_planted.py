@@ -130,6 +130,6 @@ def _leaks_by_channel(folder: Path, detector: Any) -> dict[str, set[str]]:
         stem = channel.replace("[", "-").replace("]", "")
         own = [t for name, ts in texts.items() if channel in name or stem in name for t in ts]
         own += [line for line in lines if channel in line]
-        own += [xml for name, xml in cases.items() if name.startswith(channel)]
+        own += [xml for name, xml in cases.items() if (name or "").startswith(channel)]
         found[channel] = {p.id for p in detector.planted if any(n in text for text in own for n in p.needles)}
     return found
