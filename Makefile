@@ -6,6 +6,7 @@
 #   make demo-live        the same sets against the real local model, recorded nowhere
 #   make test             the whole test suite
 #   make matrix           the capture tests under openai 1 and 2, and the lowest pytest and vcrpy
+#   make frameworks       LangChain, pydantic-ai, litellm and other vendors' SDKs, driven for real
 #   make lint             ruff and mypy --strict
 #   make docs             fill the generated parts of docs/reference/ from the code
 #   make bench            start-up of an idle plugin against pytest without it
@@ -22,7 +23,7 @@ GATE = $(BIN)/python -m pytest golden_sets --llm-budget=budget.toml
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo demo-regression demo-live record test matrix lint docs bench core live dev clean
+.PHONY: help demo demo-regression demo-live record test matrix frameworks lint docs bench core live dev clean
 .NOTPARALLEL:
 
 help:
@@ -54,6 +55,9 @@ test: dev
 
 matrix: dev
 	@.ci/matrix "$(VENV)"
+
+frameworks: dev
+	@.ci/frameworks "$(VENV)"
 
 lint: dev
 	@$(BIN)/ruff check .
