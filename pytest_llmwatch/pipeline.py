@@ -158,7 +158,7 @@ def start_capture(
     setup: Setup,
     *,
     record: str,
-    rpm: int | None,
+    limits: Mapping[str, Any],
     guard: Callable[[], None],
     on_call: Callable[[Call], None],
     worker: str | None,
@@ -172,7 +172,7 @@ def start_capture(
     Args:
         setup: Budget and extensions.
         record: Record mode.
-        rpm: Live calls a minute at most, None for no limit.
+        limits: Of `CaptureOptions`: ``rpm``, ``concurrency`` and what belongs to them.
         guard: Called before each live attempt; may raise to prevent it.
         on_call: Called with each finished call, already priced and redacted.
         worker: xdist's worker id, None elsewhere.
@@ -185,20 +185,19 @@ def start_capture(
     from pytest_llmwatch.pricing import PriceBook
 
     budget = setup.budget
-    limits = budget.capture
+    capture = budget.capture
     base_urls = tuple(
-        u for u in (budget.model.base_url, os.environ.get("OPENAI_BASE_URL"), *limits.base_urls) if u
+        u for u in (budget.model.base_url, os.environ.get("OPENAI_BASE_URL"), *capture.base_urls) if u
     )
-    options: dict[str, Any] = {}
-    if limits.max_cassette_bytes is not None:
-        options["cassette_max_bytes"] = limits.max_cassette_bytes
+    options: dict[str, Any] = dict(limits)
+    if capture.max_cassette_bytes is not None:
+        options["cassette_max_bytes"] = capture.max_cassette_bytes
     session = CaptureSession(
         CaptureOptions(
             record=record,  # type: ignore[arg-type]
             base_urls=base_urls,
-            include=limits.include,
-            exclude=limits.exclude,
-            rpm=rpm,
+            include=capture.include,
+            exclude=capture.exclude,
             worker=worker,
             run=run,
             cassettes=tuple(cassettes),

@@ -20,8 +20,11 @@ class CaptureOptions:
         include: Globs over ``host/path`` that are captured although nothing else says so.
         exclude: Globs over ``host/path`` that are never captured; they win over all else.
         rpm: Live requests a minute, None without a limit.
-        dead_after: Calls in a row that find nobody at an endpoint before it is given up; only where no call to
-            it succeeded in this run.
+        concurrency: Live requests in flight, None without a limit.
+        shared: Folder of the run in which its processes share ``rpm`` and ``concurrency``; None for one process.
+        priced_only: Refuse live calls of models whose price is not known.
+        dead_after: Calls in a row that find nobody at an endpoint before it is given up; four times as many where
+            it has answered in this run.
         cassette_max_bytes: Size of one cassette from which on the user is told.
         worker: xdist worker id; a worker writes part files, see `merge_parts`.
         run: Id of the run, the same in all its processes; it keeps apart the part files of two runs at once.
@@ -33,6 +36,9 @@ class CaptureOptions:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     rpm: int | None = None
+    concurrency: int | None = None
+    shared: Path | None = None
+    priced_only: bool = False
     dead_after: int = 2
     cassette_max_bytes: int = 5_000_000
     worker: str | None = None

@@ -28,8 +28,8 @@ class Gate(Protocol):
     def begin(self, sent: Sent, module: ModuleType) -> Exchange:
         """Open an exchange, replayed or live; raises where the request must not be made."""
 
-    def admit(self, exchange: Exchange) -> float:
-        """Check limits before a live request; return the seconds to wait first."""
+    def admit(self, exchange: Exchange) -> Iterator[float]:
+        """Check limits before a live request; return the waits before it may go, in seconds each."""
 
 
 class Removable(Protocol):
@@ -101,8 +101,8 @@ def _sync(real: Any, gate: Gate, module: ModuleType, streams: _Streams) -> Any:
         if exchange.replayed is not None:
             return streams.play(exchange, request, asynchronous=False)
         with _Sending(gate, exchange, request, _tracer) as sending:
-            if sending.pause:
-                time.sleep(sending.pause)
+            for pause in sending.waits:
+                time.sleep(pause)
             sending.go()
             response = real(self, request)
         return streams.taken(response, exchange, streams.tee)
@@ -118,10 +118,10 @@ def _async(real: Any, gate: Gate, module: ModuleType, streams: _Streams) -> Any:
         if exchange.replayed is not None:
             return streams.play(exchange, request, asynchronous=True)
         with _Sending(gate, exchange, request, _async_tracer) as sending:
-            if sending.pause:
+            for pause in sending.waits:
                 import anyio  # asyncio or trio: httpx depends on it
 
-                await anyio.sleep(sending.pause)
+                await anyio.sleep(pause)
             sending.go()
             response = await real(self, request)
         return streams.taken(response, exchange, streams.atee)
@@ -142,8 +142,8 @@ class _Sending:
         self._request = request
         self._extensions = request.extensions
         self._tracer = tracer
-        self.pause = gate.admit(exchange)
-        """Seconds to wait first, for the rate limiter."""
+        self.waits = gate.admit(exchange)
+        """Seconds to wait, one after another, for the rate limiter and a turn."""
 
     def __enter__(self) -> _Sending:
         self._exchange.start()

@@ -159,10 +159,10 @@ class _Middleware:
         exchange = self._gate.begin(Sent(request.method, str(request.url), headers, body), self._module)
         if exchange.replayed is not None:
             return self._classes.play(exchange, request)
-        pause = self._gate.admit(exchange)
+        waits = self._gate.admit(exchange)
         self._exchange = exchange
         exchange.start()
-        if pause > 0:
+        for pause in waits:
             import asyncio
 
             await asyncio.sleep(pause)

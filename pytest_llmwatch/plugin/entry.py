@@ -43,7 +43,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ),
     ("--llm-max-cost", {"metavar": "USD", "help": "stop spending at this sum; what was not run is reported"}),
     ("--llm-repeats", {"metavar": "N", "help": "samples per golden case (over the marker's and the set's)"}),
-    ("--llm-concurrency", {"metavar": "N", "help": "live golden sets: calls in flight (default: 4)"}),
+    ("--llm-concurrency", {"metavar": "N", "help": "live calls in flight (default: 4 golden cases at a time)"}),
     ("--llm-rpm", {"metavar": "N", "help": "live calls a minute at most (default: no limit)"}),
     (
         "--llm-baseline",

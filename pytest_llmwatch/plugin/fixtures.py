@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmwatch.errors import InfrastructureError
 from pytest_llmwatch.plugin.golden_run import GoldenCase
 from pytest_llmwatch.plugin.session import LlmSession
 from pytest_llmwatch.plugin.testrun import KEY, TestRun
@@ -108,7 +109,18 @@ def ask(test: TestRun, case: GoldenCase) -> Any:
 
 def ask_now(test: TestRun, case: GoldenCase) -> Any:
     """Ask in this thread; see :func:`ask`."""
-    call = make_call(test)
+    refusals, model = test.session.refusals, case.set.model
+    refusals.check(model)
+    try:
+        reply = _asked(make_call(test), case)
+    except InfrastructureError as error:
+        refusals.failed(model, error)
+        raise
+    refusals.answered(model)
+    return reply
+
+
+def _asked(call: CallFixture, case: GoldenCase) -> Any:
     if not case.set.stream:
         return call(case)
     stream = call.stream(case)

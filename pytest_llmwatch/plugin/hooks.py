@@ -51,6 +51,25 @@ class RunHooks:
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         self.session.deselected += len(items)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Say what is to come before the first live call; of workers, the first tells the controller."""
+        if session.config.option.collectonly or self.session.distributes:
+            return
+        from pytest_llmwatch.plugin import estimate
+
+        if not self.session.is_worker:
+            estimate.show(self.session, estimate.estimate(self.session, session.items))
+        elif self.session.settings.worker == "gw0":
+            estimate.send(estimate.estimate(self.session, session.items), self.session.spool_folder)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self) -> None:
+        """Show what the first worker estimated."""
+        from pytest_llmwatch.plugin import estimate
+
+        estimate.show(self.session, estimate.receive(self.session.spool_folder))
+
     # -- one test
 
     def open(self, item: pytest.Item, *, current: bool = True) -> TestRun:

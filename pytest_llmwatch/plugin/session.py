@@ -9,13 +9,28 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import pytest
 
 from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_users
 from pytest_llmwatch.errors import LlmwatchError, SpendLimitReached, UsageError
-from pytest_llmwatch.model import Baseline, Call, Case, CaseResult, Output, Problem, Run, Score, ScorerSpec, Span
+from pytest_llmwatch.model import (
+    Baseline,
+    Call,
+    Case,
+    CaseResult,
+    Cost,
+    Output,
+    Problem,
+    Run,
+    Score,
+    ScorerSpec,
+    Span,
+    Usage,
+)
 from pytest_llmwatch.plugin import settings as settings_module
+from pytest_llmwatch.plugin.spending import Refusals, Spending
 from pytest_llmwatch.plugin.wire import Parcel, SpendLedger, Spool, clear_spool, read_spool, read_spooled_spans
 
 if TYPE_CHECKING:
@@ -91,6 +106,8 @@ class LlmSession:
         self.spool_folder = self.settings.report / ".spool" / self.run_id
         self.spool = Spool(self.spool_folder, self.settings.worker)
         self.ledger = SpendLedger(self.spool_folder / "spent.txt", self.settings.max_cost)
+        self.spending = Spending(self.ledger, self.price)
+        self.refusals = Refusals()
         self.live: Ahead | None = None
         self.user_key = pipeline_users.key_of(
             self.settings.store or self.budget.store.url, self.settings.rootdir, report=self.settings.report
@@ -142,8 +159,8 @@ class LlmSession:
                 self._capture = pipeline.start_capture(
                     self.setup,
                     record=self.settings.record,
-                    rpm=self.settings.rpm,
-                    guard=self._guard,
+                    limits=self._limits(),
+                    guard=self.spending.guard,
                     on_call=self._on_call,
                     on_span=self._on_span,
                     worker=self.settings.worker,
@@ -165,18 +182,27 @@ class LlmSession:
             self._client = pipeline.client_settings(self.budget)
         return self._client
 
-    def _guard(self) -> None:
-        if self.ledger.exhausted():
-            raise SpendLimitReached(
-                f"not called: ${self.ledger.total():.4f} spent, --llm-max-cost is ${self.ledger.limit:.4f}",
-                slug="max-cost",
-            )
+    def _limits(self) -> dict[str, Any]:
+        return {
+            "rpm": self.settings.rpm,
+            "concurrency": self.settings.concurrency,
+            "shared": self.spool_folder if self.is_worker else None,
+            "priced_only": self.settings.max_cost is not None,
+        }
+
+    def price(self, model: str, usage: Usage) -> Cost:
+        """Return what ``usage`` costs at the endpoint in force."""
+        from pytest_llmwatch.capture.targets import provider
+        from pytest_llmwatch.pricing import PriceBook
+
+        host = urlsplit(self.client.resolved().base_url or "").hostname or ""
+        book = PriceBook(self.budget.prices, extra=self.setup.price)
+        return book.cost(model, provider(host), usage)
 
     def _on_call(self, call: Call) -> None:
         with self._lock:
             self.spool.write(call)
-        if self.ledger.limit is not None and call.capture_mode != "replayed" and call.cost.usd:
-            self.ledger.add(call.cost.usd)
+        self.spending.took(call)
 
     def _on_span(self, span: Span) -> None:
         with self._lock:
@@ -279,7 +305,7 @@ class LlmSession:
         """Start asking golden cases ahead of their tests."""
         from pytest_llmwatch.plugin.live import Ahead
 
-        self.live = Ahead(self.settings.concurrency, items, open_test)
+        self.live = Ahead(self.settings.ahead, items, open_test)
 
     # -- scoring
 

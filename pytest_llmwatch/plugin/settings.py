@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 DEFAULT_REPORT = "llmwatch-report"
+DEFAULT_CONCURRENCY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,7 @@ class Settings:
     gate: str
     max_cost: float | None
     repeats: int | None
-    concurrency: int
+    concurrency: int | None
     rpm: int | None
     store: str | None
     baseline: str | None
@@ -33,6 +36,15 @@ class Settings:
     golden_paths: tuple[Path, ...]
     golden_collect: bool
     worker: str | None
+    workers: int
+    """How many workers share the run; 0 without xdist."""
+
+    @property
+    def ahead(self) -> int:
+        """Golden cases that one process asks at a time."""
+        if self.concurrency is not None:
+            return max(1, math.ceil(self.concurrency / max(1, self.workers)))
+        return max(1, DEFAULT_CONCURRENCY // max(1, self.workers))
 
 
 def read(config: pytest.Config) -> Settings:
@@ -60,7 +72,7 @@ def read(config: pytest.Config) -> Settings:
         gate=config.getoption("llm_gate"),
         max_cost=_number(config, "llm_max_cost", low=0.0),
         repeats=_whole(config, "llm_repeats"),
-        concurrency=_whole(config, "llm_concurrency") or 4,
+        concurrency=_whole(config, "llm_concurrency"),
         rpm=_whole(config, "llm_rpm"),
         store=config.getoption("llm_store"),
         shard=_shard(config.getoption("llm_shard") or os.environ.get("LLMWATCH_SHARD")),
@@ -69,6 +81,7 @@ def read(config: pytest.Config) -> Settings:
         golden_paths=golden,
         golden_collect=bool(config.getini("llm_golden_collect")),
         worker=worker_input["workerid"] if worker_input else None,
+        workers=_workers(config, worker_input),
     )
 
 
@@ -81,6 +94,14 @@ def _shard(text: str | None) -> str | None:
         return parse_shard(text)
     except ValueError as error:
         raise pytest.UsageError(f"--llm-shard {error}") from None
+
+
+def _workers(config: pytest.Config, worker_input: Any) -> int:
+    if worker_input:
+        return int(worker_input.get("workercount", 1))
+    if getattr(config.option, "dist", "no") == "no":
+        return 0
+    return len(getattr(config.option, "tx", None) or ())
 
 
 def _flag(name: str) -> str:

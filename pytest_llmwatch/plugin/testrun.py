@@ -155,8 +155,8 @@ class TestRun:
         """Take in what a phase's report says; our own errors become one line instead of a traceback."""
         self._duration += report.duration
         own = _own_error(error) or (self.watch.errors[0] if self.watch.errors else None)
-        if report.failed and isinstance(own, SpendLimitReached):
-            # money ran out: the test says nothing about quality, it was not run
+        if report.failed and own is not None and _prevented(own):
+            # money ran out, or nobody is there: the test says nothing about quality, it was not run
             report.outcome = "skipped"
             report.longrepr = (str(self.item.path), 0, f"Skipped: {own.one_line()}")
             self.watch.errors.clear()
@@ -265,7 +265,13 @@ def shown(error: LlmwatchError) -> str:
     if not isinstance(error, MissingRecording):
         return error.one_line()
     where = f"{error.file}: " if error.file else ""
-    return f"{where}{error.message}\n[llmwatch:{error.slug}]"
+    first, _, rest = error.message.partition("\n")
+    return f"{where}{first} [llmwatch:{error.slug}]\n{rest}"
+
+
+def _prevented(error: LlmwatchError) -> bool:
+    given_up = isinstance(error, InfrastructureError) and error.slug == "endpoint-given-up"
+    return given_up or isinstance(error, SpendLimitReached)
 
 
 def _own_error(error: BaseException | None) -> LlmwatchError | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -133,17 +134,22 @@ class SpendLedger:
 
     def add(self, usd: float) -> None:
         """Record that ``usd`` were spent."""
+        self._write(repr(usd))
+
+    def add_unknown(self, model: str) -> None:
+        """Record that a call of ``model`` was billed, and nobody can say how much."""
+        self._write(f"?{json.dumps(model)}")
+
+    def _write(self, line: str) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="ascii") as out:
-            out.write(f"{usd!r}\n")
+            out.write(line + "\n")
 
-    def total(self) -> float:
-        """Return what all processes have spent so far."""
+    def read(self) -> tuple[float, str | None]:
+        """Return what all processes have spent so far, and a model whose cost nobody can tell, or None."""
         try:
-            return sum(float(x) for x in self._path.read_text(encoding="ascii").split())
+            found = self._path.read_text(encoding="ascii").splitlines()
         except FileNotFoundError:
-            return 0.0
-
-    def exhausted(self) -> bool:
-        """Whether the limit is reached."""
-        return self.limit is not None and self.total() >= self.limit
+            return 0.0, None
+        unknown = next((json.loads(line[1:]) for line in found if line.startswith("?")), None)
+        return math.fsum(float(line) for line in found if not line.startswith("?")), unknown
