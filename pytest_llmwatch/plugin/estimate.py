@@ -139,7 +139,8 @@ def _from_cassettes(session: LlmSession, golden: GoldenSet) -> Expected | None:
     """Return the means over up to 20 cassettes of the set, spread over its cases."""
     from pytest_llmwatch.capture.recorded import recorded_calls
 
-    for given in dict.fromkeys((golden, dataclasses.replace(golden, applied=None))):
+    own = () if golden.applied is None else (golden,)
+    for given in (*own, dataclasses.replace(golden, applied=None)):
         files = [p for c in golden.cases if (p := cassette_path(given, session.redacted(c))).is_file()]
         calls, executions = [], 0
         for path in files[:: max(1, math.ceil(len(files) / _SAMPLE))]:
