@@ -89,56 +89,37 @@ def plan(
         baseline_repeats: K_b.
         candidate_repeats: K_c of a build.
     """
-    from pytest_llmwatch.stats.power import cases_needed, power_of, quantiles, variance_factor
-
     names = [m for m in side.metrics() if m != "error"]
     shares = split_alpha(alpha, {metric_named(m).family for m in names})
-    needs = []
-    for name in names:
-        metric = metric_named(name)
-        found = paired_sd(side, name)
-        sd = ASSUMED[metric.shape] if found is None else found
-        count = sum(1 for row in side.values[name].values() if any(v is not None for v in row))
-        level = shares[metric.family]
-        size = math.log1p(drop) if metric.shape == "ratio" else drop
-        factor = variance_factor(baseline_repeats, candidate_repeats)
-        detects = quantiles(level, power) * sd * math.sqrt(factor / max(count, 1))
-        enough = next(
-            (
-                k
-                for k in COMMON
-                if power_of(sd, size, count, alpha=level, baseline_repeats=baseline_repeats, candidate_repeats=k)
-                >= power
-            ),
-            None,
-        )
-        needs.append(
-            Need(
-                metric=name,
-                sd=sd,
-                assumed=found is None,
-                alpha=level,
-                detects=math.expm1(detects) if metric.shape == "ratio" else detects,
-                power=power_of(
-                    sd,
-                    size,
-                    max(count, 1),
-                    alpha=level,
-                    baseline_repeats=baseline_repeats,
-                    candidate_repeats=candidate_repeats,
-                ),
-                cases=cases_needed(
-                    sd,
-                    size,
-                    alpha=level,
-                    power=power,
-                    baseline_repeats=baseline_repeats,
-                    candidate_repeats=candidate_repeats,
-                ),
-                enough=enough,
-            )
-        )
-    return Plan(len(side.cases), (baseline_repeats, candidate_repeats), drop, power, tuple(needs), price)
+    repeats = (baseline_repeats, candidate_repeats)
+    needs = tuple(_need(side, m, drop, power, shares[metric_named(m).family], repeats) for m in names)
+    return Plan(len(side.cases), repeats, drop, power, needs, price)
+
+
+def _need(side: Samples, name: str, drop: float, power: float, level: float, repeats: tuple[int, int]) -> Need:
+    from pytest_llmwatch.stats.power import cases_needed, power_of, quantiles, variance_factor
+
+    kb, kc = repeats
+    metric = metric_named(name)
+    found = paired_sd(side, name)
+    sd = ASSUMED[metric.shape] if found is None else found
+    count = max(1, sum(1 for row in side.values[name].values() if any(v is not None for v in row)))
+    ratio = metric.shape == "ratio"
+    size = math.log1p(drop) if ratio else drop
+    detects = quantiles(level, power) * sd * math.sqrt(variance_factor(kb, kc) / count)
+    chances = {
+        k: power_of(sd, size, count, alpha=level, baseline_repeats=kb, candidate_repeats=k) for k in (*COMMON, kc)
+    }
+    return Need(
+        metric=name,
+        sd=sd,
+        assumed=found is None,
+        alpha=level,
+        detects=math.expm1(detects) if ratio else detects,
+        power=chances[kc],
+        cases=cases_needed(sd, size, alpha=level, power=power, baseline_repeats=kb, candidate_repeats=kc),
+        enough=next((k for k in COMMON if chances[k] >= power), None),
+    )
 
 
 def paired_sd(side: Samples, metric: str) -> float | None:
