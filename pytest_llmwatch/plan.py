@@ -92,11 +92,14 @@ def plan(
     names = [m for m in side.metrics() if m != "error"]
     shares = split_alpha(alpha, {metric_named(m).family for m in names})
     repeats = (baseline_repeats, candidate_repeats)
-    needs = tuple(_need(side, m, drop, power, shares[metric_named(m).family], repeats) for m in names)
+    needs = tuple(
+        _need(side, m, drop=drop, power=power, level=shares[metric_named(m).family], repeats=repeats)
+        for m in names
+    )
     return Plan(len(side.cases), repeats, drop, power, needs, price)
 
 
-def _need(side: Samples, name: str, drop: float, power: float, level: float, repeats: tuple[int, int]) -> Need:
+def _need(side: Samples, name: str, *, drop: float, power: float, level: float, repeats: tuple[int, int]) -> Need:
     from pytest_llmwatch.stats.power import cases_needed, power_of, quantiles, variance_factor
 
     kb, kc = repeats

@@ -19,7 +19,7 @@ from pytest_llmwatch.redact import Redactor
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A secret in a recording: its kind, its place in words, and its line in the recording's text if it is there."""
+    """A secret in a recording: its kind, its place in words, and its line in the recording's text, if any."""
 
     kind: str
     place: str
