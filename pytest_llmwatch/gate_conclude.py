@@ -173,7 +173,7 @@ def _notes(run: Run, budget: Budget, verdicts: Sequence[Verdict]) -> Iterator[st
             yield f"the waiver of {v.rule} expired on {v.waiver.expires}; the rule applies again"
     injected = sum(1 for c in run.calls if c.injected)
     if injected:
-        yield f"{plural(injected, 'call')} met faults that tests asked for; no limit of errors or times counts them"
+        yield f"{plural(injected, 'call')} met faults that tests asked for; no limit of errors or times counts it"
     counts: dict[str, int] = {}
     for problem in run.problems:
         counts[problem.kind] = counts.get(problem.kind, 0) + 1
