@@ -122,7 +122,7 @@ class SpanKeeper:
         return ToolCall(
             name=text(step.name),
             arguments=self._text(step.arguments) or "",
-            id=step.id,
+            id=None if step.id is None else text(str(step.id)),
             result=(self._text(step.result) or "")[:MAX_RESULT] if step.result is not None else None,
             error=message,
             latency=latency,

@@ -134,7 +134,10 @@ class TestRun:
         if calls and (self.metrics or self.user_outcome != UserOutcome()):
             last = {name: values[-1] for name, values in self.metrics.items()}
             calls[-1] = dataclasses.replace(
-                calls[-1], metrics={**calls[-1].metrics, **last}, outcome=self.user_outcome
+                calls[-1],
+                # a test may take its names from anywhere
+                metrics=self.session.setup.redactor.value({**calls[-1].metrics, **last}),
+                outcome=self.session.redacted(self.user_outcome),
             )
         return calls
 
