@@ -11,7 +11,7 @@ from pytest_llmwatch import redact_nested as nested
 from pytest_llmwatch.capture import split
 from pytest_llmwatch.capture.fingerprint import SECRET_QUERY
 from pytest_llmwatch.capture.sse import Event, events
-from pytest_llmwatch.capture.values import loads
+from pytest_llmwatch.capture.values import is_deep, loads
 from pytest_llmwatch.pricing import base_name
 from pytest_llmwatch.redact import Redactor
 from pytest_llmwatch.redact_patterns import SECRET_KEYS
@@ -156,12 +156,12 @@ class _CutOff(dict[str, Any]):
 
 def _parsed(event: Event) -> Any:
     if not event.is_done:
-        with contextlib.suppress(ValueError, RecursionError):
+        with contextlib.suppress(ValueError):
             value = event.json()
             if isinstance(value, dict | list):
                 return value
         completed = nested.repaired(event.data) if event.data[:1] == "{" else None
-        if completed is not None and isinstance(completed[0], dict):
+        if completed is not None and isinstance(completed[0], dict) and not is_deep(completed[0]):
             cut_off = _CutOff(completed[0])
             cut_off.missing = completed[1]
             return cut_off

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llmock.scenarios import StreamFault
 
 from pytest_llmwatch.capture.answer import is_stream, is_terminated, read_response
 from pytest_llmwatch.capture.asked import read_request
@@ -365,3 +368,28 @@ def test_a_huge_stream_is_read_once() -> None:
     assert len(answer.output or "") == 100_000
     array = b"[" + b",\n".join([json.dumps(ROW[1]).encode()] * 20_000) + b"]"
     assert len(read(array).output or "") == 100_000
+
+
+# a reader that knows when it has enough
+
+
+@pytest.mark.parametrize(
+    ("enough", "status"), [("message_delta", "success"), ("content_block_start", "incomplete")]
+)
+def test_a_stream_left_after_its_stop_reason_is_whole(
+    bench: Any, llmock_server: Any, faults: Any, enough: str, status: str
+) -> None:
+    body = {"model": "claude-sonnet-4-6", "max_tokens": 50, "stream": True}
+    body["messages"] = [{"role": "user", "content": "Say something about apples"}]
+    if status == "incomplete":
+        faults.add(StreamFault("stall", after_chunks=2, stall_seconds=0.3))
+
+    def act(_: Any) -> str:
+        with httpx.stream("POST", llmock_server.base_url("anthropic") + "/v1/messages", json=body) as response:
+            return next(line for line in response.iter_lines() if line == f"event: {enough}")
+
+    live, replayed = bench.both(act)
+    assert live.error is None
+    assert (live.call.status, live.call.model) == (status, "claude-sonnet-4-6")
+    assert (live.call.error_type is None) == (status == "success")
+    assert dataclasses.replace(replayed.call, capture_mode="recorded") == live.call
