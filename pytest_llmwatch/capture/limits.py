@@ -49,6 +49,7 @@ class Circuit:
         self._calls: dict[str, int] = defaultdict(int)
         self._timeouts: dict[str, int] = defaultdict(int)
         self._alive: set[str] = set()
+        self._given_up: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def check(self, endpoint: str) -> None:
@@ -61,12 +62,15 @@ class Circuit:
         calls, timeouts = self._calls.get(endpoint, 0), self._timeouts.get(endpoint, 0)
         if calls < allowed and timeouts < allowed:
             return
-        found = f"{calls} calls" if calls >= allowed else f"{timeouts} attempts"
-        raise InfrastructureError(
-            f"nobody answered at {endpoint} in {found} in a row; no more were made. "
-            "Start the server, or correct base_url",
-            slug="endpoint-given-up",
-        )
+        with self._lock:
+            # said once: calls in flight still come back, and equal lines are shown as one
+            text = self._given_up.setdefault(
+                endpoint,
+                f"nobody answered at {endpoint} in {calls if calls >= allowed else timeouts} "
+                f"{'calls' if calls >= allowed else 'attempts'} in a row; no more were made. "
+                "Start the server, or correct base_url",
+            )
+        raise InfrastructureError(text, slug="endpoint-given-up")
 
     def attempt(self, endpoint: str, error_type: str | None, *, answered: bool) -> None:
         """Count the outcome of one attempt."""
@@ -130,7 +134,7 @@ class RateLimiter:
 class Turns:
     """At most so many live requests in flight, over all threads, tasks and processes that share a folder.
 
-    A request holds its turn until its body is at its end. One that is made while its own task or thread still
+    A request holds its turn until its body is at its end and its cost is known. One that is made while its own task or thread still
     reads another answer needs none: it would wait for itself.
 
     Args:
@@ -247,9 +251,10 @@ class Admission:
             self.check(exchange)
 
     def over(self, exchange: Exchange) -> None:
-        """Take note of how a live attempt ended."""
-        self.turns.over(exchange)
+        """Take note of how a live attempt ended; one that was answered keeps its turn until its call is paid."""
         answered = exchange.status_code is not None
+        if exchange.status_code is None or exchange.status_code >= 400:
+            self.turns.over(exchange)
         self.circuit.attempt(endpoint_of(exchange), exchange.error_type, answered=answered)
 
     def _check_price(self, exchange: Exchange, prices: PriceBook) -> None:

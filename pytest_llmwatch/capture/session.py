@@ -363,6 +363,14 @@ class CaptureSession:
         exchange.call.settle()
 
     def _finished(self, call: LogicalCall) -> None:
+        try:
+            self._hand_over(call)
+        finally:
+            # only now: the next call is to know what this one cost
+            for exchange in call.exchanges:
+                self._admission.turns.over(exchange)
+
+    def _hand_over(self, call: LogicalCall) -> None:
         last = call.exchanges[-1]
         if last.replayed is None:
             answered = last.status_code is not None

@@ -53,14 +53,10 @@ class RunHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Say what is to come before the first live call; of workers, the first tells the controller."""
-        if session.config.option.collectonly or self.session.distributes:
-            return
-        from pytest_llmwatch.plugin import estimate
+        """Let the first of the workers tell the controller what is to come."""
+        if self.session.settings.worker == "gw0" and not session.config.option.collectonly:
+            from pytest_llmwatch.plugin import estimate
 
-        if not self.session.is_worker:
-            estimate.show(self.session, estimate.estimate(self.session, session.items))
-        elif self.session.settings.worker == "gw0":
             estimate.send(estimate.estimate(self.session, session.items), self.session.spool_folder)
 
     @pytest.hookimpl(optionalhook=True)
@@ -212,6 +208,10 @@ class RunHooks:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        if not (session.config.option.collectonly or self.session.is_worker or self.session.distributes):
+            from pytest_llmwatch.plugin import estimate
+
+            estimate.show(self.session, estimate.estimate(self.session, session.items))
         completed = False
         try:
             result = yield
