@@ -204,7 +204,8 @@ def _price(session: LlmSession, model: str | None, read: float, written: float) 
     """Return US dollars a call, None where the price of the model is not known."""
     if model is None:
         return None
-    return session.price(model, Usage(round(read), round(written), round(read) + round(written))).usd
+    asked, answered = math.ceil(read), math.ceil(written)
+    return session.price(model, Usage(asked, answered, asked + answered)).usd
 
 
 # -- the whole

@@ -130,13 +130,17 @@ class RunHooks:
                 test.errors.append(error)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
         session = self.session
         watched = session.captures_everything or isinstance(item, GoldenItem)
         if not watched:
             return (yield)
         if session.live is None and session.settings.record in ("off", "all", "new", "once"):
-            session.open_live(item.session.items, self._open_ahead)
+            session.open_live(() if session.is_worker else item.session.items, self._open_ahead)
+        if session.live is not None and session.is_worker:
+            session.live.expect(item, nextitem)
         test = session.live.opened(item) if session.live is not None else None
         try:
             if test is None:

@@ -21,7 +21,8 @@ class Ahead:
     """Asks up to ``concurrency`` golden cases at once, in the order of the tests.
 
     Only prompt-template cases are asked ahead: an application behind ``target`` may not stand being called
-    from several threads.
+    from several threads. A worker of xdist knows two of its own tests at a time; what others run it must not ask,
+    or the case would be paid for twice.
     """
 
     def __init__(self, concurrency: int, items: Sequence[pytest.Item], open_test: Open) -> None:
@@ -32,7 +33,16 @@ class Ahead:
         self._concurrency = concurrency
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="llmwatch")
         self._waiting: dict[str, tuple[Future[Any], TestRun]] = {}
+        self._expected: set[str] = set()
         self.stopped = False
+
+    def expect(self, *items: pytest.Item | None) -> None:
+        """Take up the tests that a worker knows it will run."""
+        for item in items:
+            if isinstance(item, GoldenItem) and not item.golden_case.set.target:
+                if item.nodeid not in self._expected:
+                    self._items.append(item)
+                self._expected.add(item.nodeid)
 
     def _fill(self) -> None:
         from pytest_llmwatch.plugin.fixtures import ask_now

@@ -41,10 +41,9 @@ class Settings:
 
     @property
     def ahead(self) -> int:
-        """Golden cases that one process asks at a time."""
-        if self.concurrency is not None:
-            return max(1, math.ceil(self.concurrency / max(1, self.workers)))
-        return max(1, DEFAULT_CONCURRENCY // max(1, self.workers))
+        """Golden cases that one process asks at a time; a worker knows two of its tests, no more."""
+        wanted = DEFAULT_CONCURRENCY if self.concurrency is None else self.concurrency
+        return wanted if self.workers < 1 else min(2, max(1, math.ceil(wanted / self.workers)))
 
 
 def read(config: pytest.Config) -> Settings:
