@@ -22,8 +22,9 @@ from llmock.testing import LLMockServer
 APPS = Path(__file__).parent / "apps"
 collect_ignore_glob = [] if os.environ.get("LLMWATCH_FRAMEWORKS") else ["test_*"]
 
-# what a replay may say differently: that it is one, how long the test took, in which order threads came
-_OF_THE_RUN = ("capture_mode", "result", "id", "span_id", "index")
+# what a replay may say differently: that it is one, how long the test took; and in which order threads came, the
+# last of which bears the test's result
+_OF_THE_RUN = ("capture_mode", "result", "passed", "id", "span_id", "index")
 
 
 @dataclass
@@ -47,7 +48,15 @@ class Outcome:
     def check(self) -> None:
         """Assert that the replay says of every call what the recording said."""
         assert self.live
-        assert _ordered(self.replayed) == _ordered(self.live)
+        assert len(self.replayed) == len(self.live)
+        pairs = zip(_ordered(self.live), _ordered(self.replayed), strict=True)
+        differ = [
+            (a["nodeid"], name, a.get(name), b.get(name))
+            for a, b in pairs
+            for name in sorted({*a, *b})
+            if a.get(name) != b.get(name)
+        ]
+        assert differ == []
         assert {c["capture_mode"] for c in self.live} == {"recorded"}
         assert {c["capture_mode"] for c in self.replayed} == {"replayed"}
 
