@@ -7,6 +7,7 @@ different ones (nearly always) differ, without a way back.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import re
 from bisect import bisect_left
@@ -266,6 +267,8 @@ class Redactor:
         return cast(T, self._record(value, leave))
 
     def _record(self, value: Any, leave: frozenset[str]) -> Any:
+        if type(value) in _NO_TEXT:
+            return value
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, tuple | list):
@@ -276,13 +279,13 @@ class Redactor:
         if not dataclasses.is_dataclass(value) or isinstance(value, type):
             return value
         changed = {}
-        for field in dataclasses.fields(value):
-            if field.name in leave:
+        for name in _fields(type(value), leave):
+            before = getattr(value, name)
+            if type(before) in _NO_TEXT:
                 continue
-            before = getattr(value, field.name)
             after = self._record(before, leave)
             if after is not before and after != before:
-                changed[field.name] = after
+                changed[name] = after
         return dataclasses.replace(value, **changed) if changed else value
 
     def placeholder(self, kind: str, secret: str) -> str:
@@ -290,6 +293,14 @@ class Redactor:
         compact = "".join(secret.split()) if kind in ("CARD", "IBAN", "PHONE") else secret
         digest = hashlib.blake2b(compact.encode("utf-8", "replace"), key=self._salt.encode()[:64], digest_size=2)
         return f"[{kind}:{digest.hexdigest()}]"
+
+
+_NO_TEXT = frozenset({type(None), bool, int, float})
+
+
+@functools.cache
+def _fields(cls: type, leave: frozenset[str]) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(cls) if f.name not in leave)
 
 
 def _matches(pattern: Pattern, s: str, first: int, last: int) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ what is said about the call is always read from the recorded form, so both say t
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
@@ -63,17 +64,21 @@ class Exchange:
     Args:
         call: The logical call it belongs to.
         sent: The request.
-        form: The request's canonical form.
+        make_form: Makes the request's canonical form, where it is asked for.
         finish: Called once, when the exchange is over.
     """
 
     def __init__(
-        self, call: LogicalCall, sent: Sent, form: dict[str, Any], finish: Callable[[Exchange], None]
+        self,
+        call: LogicalCall,
+        sent: Sent,
+        make_form: Callable[[], dict[str, Any]],
+        finish: Callable[[Exchange], None],
     ) -> None:
         self.call = call
         self.sent = sent
-        self.form = form
-        self.asked: Asked = read_request(_body(sent, form), urlsplit(sent.url).path)
+        self._make_form = make_form
+        self.asked: Asked = read_request(self._said(), urlsplit(sent.url).path)
         self.queue_wait: float | None = None
         """Seconds that it waited for the rate limiter and for a connection to be its own; None = not measured."""
         self.connect: float | None = None
@@ -111,6 +116,18 @@ class Exchange:
         self._waited = 0.0
         self._raw: list[bytes] = []
         self._at: list[float] = []
+
+    @functools.cached_property
+    def form(self) -> dict[str, Any]:
+        """The request's canonical form: what it is matched by."""
+        return self._make_form()
+
+    def _said(self) -> bytes:
+        """Return what the request says as JSON; the fields of a form too, which is how a model hears of audio."""
+        if not self.sent.content_type.startswith("multipart/"):
+            return self.sent.body
+        parts = self.form.get("body") or ()
+        return json.dumps({str(part["name"]): part["value"] for part in parts if "value" in part}).encode()
 
     # what the transport tells of a live exchange
 
@@ -291,14 +308,6 @@ class Exchange:
         """Host and port that the request went to; on replay, those of the recording."""
         parts = urlsplit(self.sent.url if self.replayed is None else self.replayed.request.uri)
         return parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-
-
-def _body(sent: Sent, form: dict[str, Any]) -> bytes:
-    """Return what a request says as JSON; the fields of a form too, which is how a model hears of audio."""
-    if not sent.content_type.startswith("multipart/"):
-        return sent.body
-    parts = form.get("body") or ()
-    return json.dumps({str(part["name"]): part["value"] for part in parts if "value" in part}).encode()
 
 
 class _Waiting:

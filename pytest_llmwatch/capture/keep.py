@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import json
 import re
 from typing import Any
@@ -138,6 +139,11 @@ def _whole(body: bytes, scrubber: Scrubber) -> bytes:
 _CREDENTIAL = re.compile(r"auth|key|token|secret|passw|signature|credential|session", re.I)
 
 
+@functools.lru_cache(maxsize=512)
+def _is_credential(header: str) -> bool:
+    return _CREDENTIAL.search(header) is not None
+
+
 def learn(sent: Sent, redactor: Redactor) -> None:
     """Tell ``redactor`` what a request proves to be a credential: headers, password and keys in the URL.
 
@@ -147,7 +153,7 @@ def learn(sent: Sent, redactor: Redactor) -> None:
         if name == "cookie":
             for pair in value.split(";"):
                 redactor.learn(pair.partition("=")[2])
-        elif _CREDENTIAL.search(name):
+        elif _is_credential(name):
             scheme, _, rest = value.partition(" ")
             redactor.learn(rest or scheme)
             if scheme.lower() == "basic":

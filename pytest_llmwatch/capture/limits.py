@@ -134,8 +134,8 @@ class RateLimiter:
 class Turns:
     """At most so many live requests in flight, over all threads, tasks and processes that share a folder.
 
-    A request holds its turn until its body is at its end and its cost is known. One that is made while its own task or thread still
-    reads another answer needs none: it would wait for itself.
+    A request holds its turn until its body is at its end and its cost is known. One that is made while its own
+    task or thread still reads another answer needs none: it would wait for itself.
 
     Args:
         count: How many at once, None without a limit.

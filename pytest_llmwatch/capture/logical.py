@@ -145,8 +145,9 @@ class CallBuilder:
         output = None if answer.output is None else text(answer.output)
         response_model = base_name(answer.model) if answer.model else None
         model = base_name(asked.model) if asked.model else None
+        call_id = watch.call_id(call.index)
         record = Call(
-            id=watch.call_id(call.index),
+            id=call_id,
             nodeid=watch.nodeid,
             set=case.set if case else None,
             case=case.id if case else None,
@@ -154,7 +155,7 @@ class CallBuilder:
             attempt=watch.attempt,
             index=call.index,
             trace_id=watch.trace_id,
-            span_id=watch.call_id(call.index),
+            span_id=call_id,
             time=first.time or None,
             provider=provider,
             operation=targets.operation(path),

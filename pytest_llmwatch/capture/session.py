@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -276,12 +277,11 @@ class CaptureSession:
             raise call.fatal
         watch, handle = call.watch, call.watch.cassette
         keep.learn(sent, self._redactor)
-        form = fp.canonical(sent.method, sent.url, sent.body, sent.content_type, self._redactor)
-        exchange = Exchange(call, sent, form, self._over)
+        exchange = Exchange(call, sent, functools.partial(_form, sent, self._redactor), self._over)
         exchange.cassette = handle
         injected = watch.faults.take(sent, exchange.asked)
         exchange.injected = injected is not None
-        recorded = injected or (handle.play(form) if handle is not None else None)
+        recorded = injected or (handle.play(exchange.form) if handle is not None else None)
         if recorded is not None:
             call.attach(exchange)
             exchange.replayed = recorded
@@ -291,7 +291,7 @@ class CaptureSession:
             self._remember(exchange, module)
             return exchange
         if not self._may_go_live(handle):
-            call.fatal = missing_recording(watch, handle, form, call.labels)
+            call.fatal = missing_recording(watch, handle, exchange.form, call.labels)
             watch.note(call.fatal)
             raise call.fatal
         self._modules[id(exchange)] = module
@@ -384,6 +384,10 @@ class CaptureSession:
             call.context.calls.append(record)
         if self._on_call is not None:
             self._on_call(record)
+
+
+def _form(sent: Sent, redactor: Redactor) -> dict[str, Any]:
+    return fp.canonical(sent.method, sent.url, sent.body, sent.content_type, redactor)
 
 
 def _check_key(sent: Sent) -> None:
