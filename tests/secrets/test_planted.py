@@ -22,7 +22,8 @@ CHANNELS = [
         "plain", "stream", "escaped", "logprobs", "tools", "tools_stream", "fields", "headers",
     )),
     "test_stream_cut_off", "test_responses_stream", "test_error[error]", "test_error[page]", "test_exception",
-    "test_multipart", "test_embeddings", "test_watch", "test_node_id", "test_assertion", "test_raised", "test_labels",
+    "test_multipart", "test_embeddings", "test_watch", "test_node_id", "test_assertion", "test_raised",
+    "test_labels",
     "golden_sets/planted",
 ]  # fmt: skip
 OWN = ("test_node_id", "test_assertion", "test_raised")
