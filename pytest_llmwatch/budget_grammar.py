@@ -156,6 +156,12 @@ KNOWN_SCORERS: tuple[str, ...] = (
     "json", "json_schema", "regex", "length", "equals", "contains", "must_mention", "must_not_mention",
     "relevance", "groundedness", "hit_rate", "hit_at_1", "mrr", "precision_at_k", "recall_at_k",
     "markers", "consistency", "tool_calls", "refusal", "injection", "secrets", "pii", "composite",
+    "starts_with", "ends_with", "exact_match", "word_f1", "rouge", "gleu", "meteor", "bleu", "chrf", "levenshtein",
+    "numeric", "list_contains", "json_diff", "json_fields", "data_compare", "yaml", "csv", "python_code", "xml",
+    "html", "markdown", "sql", "language", "short_output", "perplexity", "quoted_spans", "context_precision",
+    "context_recall", "context_hit_rate", "context_mrr", "context_ndcg", "context_use", "tool_used",
+    "tool_sequence", "tool_schema", "step_count", "finish_reason", "guardrail", "prompt_leak", "policy",
+    "function", "any_of", "k_of", "all_of", "derived",
 )  # fmt: skip
 """Scorer names that a budget may gate without being told of more."""
 

@@ -10,6 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from pytest_llmwatch.model import Case, Evidence, Output, Score
 
+NEGATED = "Not: "
+"""How the explanation of a negated score begins."""
+
 MAX_EVIDENCE = 50
 """Evidence items that one score carries at most; the explanation counts all."""
 

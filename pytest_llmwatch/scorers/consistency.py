@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_llmwatch.model import Case, CaseResult, Evidence, Output, Score
-from pytest_llmwatch.scorers.base import Base
+from pytest_llmwatch.scorers.base import NEGATED, Base
 from pytest_llmwatch.scorers.words import WORD
 
 _SIZES = (2, 3, 4, 5)
@@ -81,7 +81,7 @@ def over_repeats(results: Sequence[CaseResult]) -> tuple[CaseResult, ...]:
     """Fill the ``consistency`` scores of a run, where golden sets asked for them. Pure; keeps the order.
 
     The first execution (attempt 0) of each repeat is compared with the case's other repeats. Labels and
-    thresholds are kept; ``negate`` cannot be told from the score and does not apply here.
+    thresholds are kept, and so is ``negate``.
     """
     groups: dict[tuple[str | None, str | None], list[int]] = defaultdict(list)
     for i, result in enumerate(results):
@@ -98,7 +98,9 @@ def over_repeats(results: Sequence[CaseResult]) -> tuple[CaseResult, ...]:
 
 
 def _is_waiting(score: Score) -> bool:
-    return score.label == "unscored" and score.explanation.startswith("Compared with the other repeats")
+    return score.label == "unscored" and score.explanation.removeprefix(NEGATED).startswith(
+        "Compared with the other repeats"
+    )
 
 
 def _waiting(result: CaseResult) -> bool:
@@ -112,10 +114,12 @@ def _filled(score: Score, value: float, n: int) -> Score:
         return dataclasses.replace(
             score, label="not_assessable", explanation="Only one repeat: nothing to compare with."
         )
+    negated = score.explanation.startswith(NEGATED)
+    said = f"Mean similarity {value:.2f} to the {n - 1} other repeat{'s' if n > 2 else ''}."
     return dataclasses.replace(
         score,
-        value=value,
+        value=1 - value if negated else value,
         label=None,
-        explanation=f"Mean similarity {value:.2f} to the {n - 1} other repeat{'s' if n > 2 else ''}.",
+        explanation=NEGATED + said if negated else said,
         evidence=(Evidence("repeats", str(n), where="item"),),
     )

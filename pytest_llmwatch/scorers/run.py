@@ -5,16 +5,21 @@ from __future__ import annotations
 import dataclasses
 import traceback
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.model import Case, Output, Score, ScorerSpec
 from pytest_llmwatch.scorers import registry
-from pytest_llmwatch.scorers.base import Scorer, as_score
+from pytest_llmwatch.scorers.base import NEGATED, Scorer, as_score
+from pytest_llmwatch.scorers.specs import as_spec
+
+_MADE_OF_OTHERS = ("derived", "composite")
 
 
 def score(
     output: Output,
     case: Case,
-    specs: Sequence[ScorerSpec] | None = None,
+    specs: Sequence[ScorerSpec | str | Mapping[str, Any]] | None = None,
     *,
     weights: Mapping[str, float] | None = None,
 ) -> tuple[Score, ...]:
@@ -23,32 +28,46 @@ def score(
     Args:
         output: The answer.
         case: What was asked, and what is known about a good answer.
-        specs: Scorers to use, each named one is in the result; None = all that apply, and a composite.
+        specs: Scorers to use, each named one is in the result: specs, names, or ``{name: {options}}`` as in a
+            golden set; None = all that apply, and a composite.
         weights: Of the composite, by scorer name or label; None = format .3, relevance .3, groundedness .4.
 
     Returns:
-        One score per scorer in the order asked for, composites last. A scorer that crashes yields a score
-        without a value, label ``error``; it never counts as 0.
+        One score per scorer in the order asked for, then derived ones, composites last. A scorer that crashes
+        yields a score without a value, label ``error``; it never counts as 0.
 
     Raises:
         UsageError: A scorer is not known, or its options are wrong.
     """
-    wanted = tuple(specs) if specs is not None else applicable(output, case)
-    parts = [s for s in wanted if s.name != "composite"]
-    done = {i: score_one(output, case, spec, weights) for i, spec in enumerate(wanted) if spec.name != "composite"}
-    scores = list(done.values())
+    wanted = tuple(map(_spec, specs)) if specs is not None else applicable(output, case)
+    parts = [s for s in wanted if s.name not in _MADE_OF_OTHERS]
+    scores = [score_one(output, case, spec, weights) for spec in parts]
+    for spec in wanted:
+        if spec.name == "derived":
+            scores.append(_derived(output, case, spec, list(zip(parts, scores, strict=True)), weights))
+            parts.append(spec)
+    known = list(zip(parts, scores, strict=True))
     for spec in wanted:
         if spec.name == "composite":
-            found = _composite(output, case, spec, list(zip(parts, done.values(), strict=True)), weights)
+            found = _composite(output, case, spec, known, weights)
             if specs is not None or found.value is not None:
                 scores.append(found)
     return tuple(scores)
+
+
+def _spec(given: Any) -> ScorerSpec:
+    try:
+        return as_spec(given)
+    except ValueError as error:
+        raise UsageError(str(error), slug="scorer-option") from error
 
 
 def applicable(output: Output, case: Case) -> tuple[ScorerSpec, ...]:
     """Return all scorers that have something to say about this answer."""
     found = []
     for name in registry.names():
+        if name in registry.BUILTIN and name not in registry.UNASKED:
+            continue
         try:
             applies = registry.get(name).applies(output, case)
         except Exception:  # a custom scorer's own fault shows when it scores
@@ -73,7 +92,9 @@ def finish(found: Score, spec: ScorerSpec, weights: Mapping[str, float] | None =
     name = spec.label or spec.name
     value, explanation = found.value, found.explanation
     if spec.negate and value is not None:
-        value, explanation = 1 - value, f"Not: {explanation}"
+        value, explanation = 1 - value, NEGATED + explanation
+    elif spec.negate and found.label == "unscored":
+        explanation = NEGATED + explanation  # the value comes at the end of the run
     weight = spec.weight
     if weight is None:
         weight = (weights or {}).get(name, found.weight)
@@ -108,6 +129,23 @@ def crashed(scorer: Scorer, error: Exception) -> Score:
         version=scorer.version,
         informational=scorer.informational,
     )
+
+
+def _derived(
+    output: Output,
+    case: Case,
+    spec: ScorerSpec,
+    parts: Sequence[tuple[ScorerSpec, Score]],
+    weights: Mapping[str, float] | None,
+) -> Score:
+    from pytest_llmwatch.scorers.derived import Derived
+
+    scorer = registry.get(spec.name, spec.options)
+    assert isinstance(scorer, Derived)
+    try:
+        return finish(scorer.combine(parts, output, case), spec, weights)
+    except Exception as error:  # a formula that divides by zero, or leaves [0, 1]
+        return finish(crashed(scorer, error), spec, weights)
 
 
 def _composite(

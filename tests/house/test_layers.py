@@ -54,7 +54,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "aiohttp": ("capture/transport_aiohttp",),
     "multidict": ("capture/transport_aiohttp",),  # of aiohttp's own interface, and imported once that is
     "vcr": ("capture/cassette",),
-    "yaml": ("golden", "capture/cassette"),
+    "yaml": ("golden", "capture/cassette", "scorers/documents.py"),
     "genai_prices": ("pricing.py",),
     "scipy": ("stats/",),
     "numpy": ("stats/",),
@@ -62,6 +62,13 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "referencing": ("schema.py",),
     "snowballstemmer": ("scorers/",),
     "regex": ("scorers/", "redact"),
+    # the libraries of extras: scorers/extras.py imports them by name when a scorer needs one
+    "rapidfuzz": ("scorers/",),
+    "sacrebleu": ("scorers/translation.py",),
+    "defusedxml": ("scorers/markup.py",),
+    "markdown_it": ("scorers/markdown.py",),
+    "sqlglot": ("scorers/sql.py",),
+    "py3langid": ("scorers/language.py",),
     "tabulate": ("report/",),
     "jinja2": ("report/",),
     "markupsafe": ("report/",),

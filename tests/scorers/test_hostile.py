@@ -29,8 +29,41 @@ HOSTILE = {
     "sharp s": "ß" * 150_000,
     "tabs": "\t" * 300_000 + "1.",
     "quotes": "'’" * 100_000,
+    "tags": "<a " * 60_000,
+    "deep tags": "<a>" * 100_000,
+    "comments": "<!--" * 40_000,
+    "subqueries": "SELECT (SELECT " * 3_000,
+    "minus": "SELECT " + "-" * 40_000 + "1",
+    "backticks": "".join("`" * i + " " for i in range(400)),
+    "table": "|" * 90_000,
+    "nul": "\x00" * 100_000,
+    "surrogates": "\ud800 " * 60_000,
+    "emoji": "👩‍👩‍👧" * 50_000,
+    "Thai": "ภาษาไทย" * 20_000,
+    "right to left": "العربية " * 20_000,
 }
-OPTIONS = {"regex": {"pattern": "x+$"}, "length": {"max_words": 3, "max_sentences": 1}, "contains": {"any": ["q"]}}
+OPTIONS = {
+    "regex": {"pattern": "x+$"},
+    "length": {"max_words": 3, "max_sentences": 1},
+    "contains": {"any": ["q"]},
+    "starts_with": {"value": "a"},
+    "json_fields": {"fields": ["a.b"]},
+    "json_diff": {"value": {"a": 1}},
+    "data_compare": {"value": "a,b\n1,2"},
+    "numeric": {"value": 1},
+    "sql": {"tables": ["a"], "columns": ["a"]},
+    "quoted_spans": {"min_words": 1},
+    "short_output": {"of_input": 1.0},
+    "policy": {"topics": ["a b"], "patterns": ["x+$"]},
+    "prompt_leak": {"prompt": "a b c d e f"},
+    "language": {"languages": "en"},
+    "step_count": {"max": 1},
+    "tool_used": {"tools": "f"},
+    "any_of": {"members": ["json", "xml"]},
+    "k_of": {"members": ["json", "xml"], "k": 2},
+    "all_of": {"members": ["json", "sql"]},
+    "derived": {"formula": "json + 0"},
+}
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=list(HOSTILE))

@@ -24,7 +24,27 @@ PIECES = st.sampled_from(
     ]
 )  # fmt: skip
 TEXT = st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=30).map("".join), st.lists(PIECES).map(" ".join))
-OPTIONS = {"regex": {"pattern": r"\w+"}, "length": {"max_words": 3}, "contains": {"any": ["a"], "all": ["P"]}}
+OPTIONS = {
+    "regex": {"pattern": r"\w+"},
+    "length": {"max_words": 3},
+    "contains": {"any": ["a"], "all": ["P"]},
+    "ends_with": {"value": [".", "20 %"]},
+    "json_fields": {"fields": ["a"]},
+    "json_diff": {"value": {"a": 1}},
+    "numeric": {"relative": 0.1},
+    "sql": {"tables": ["a"]},
+    "quoted_spans": {"min_words": 1},
+    "short_output": {"of_input": 0.5, "of_reference": 0.5},
+    "policy": {"topics": ["Paris"], "patterns": [r"\d"]},
+    "prompt_leak": {"prompt": "Paris can't not", "min_words": 2},
+    "language": {"languages": "en"},
+    "step_count": {"max": 1},
+    "tool_used": {"allowed": "f"},
+    "any_of": {"members": ["json", "yaml"]},
+    "k_of": {"members": ["json", "yaml", {"regex": {"pattern": "a", "negate": True}}], "k": 2},
+    "all_of": {"members": ["json", {"word_f1": {"weight": 2}}]},
+    "derived": {"formula": "clip(0.5 * json + refusal - pii / 2) if json else 0"},
+}
 SPECS = [ScorerSpec(name, OPTIONS.get(name, {})) for name in registry.BUILTIN]
 
 
@@ -72,7 +92,7 @@ def test_no_built_in_scorer_crashes_and_all_evidence_is_where_it_says(
 @given(TEXT, cases())
 def test_negation_turns_every_value_around(text: str, case: Case) -> None:
     for spec in SPECS:
-        if spec.name not in ("composite", "consistency"):
+        if spec.name not in ("composite", "derived", "consistency"):
             plain = scorers.score(Output(text), case, [spec])[0]
             turned = scorers.score(Output(text), case, [ScorerSpec(spec.name, spec.options, negate=True)])[0]
             assert (plain.value is None) == (turned.value is None)
