@@ -75,13 +75,13 @@ class TestRun:
         self.output = output
         self.scores.update({s.name: s for s in scores})
 
-    def score(self, output: Output, case: Case | None, names: Sequence[str] | None) -> tuple[Score, ...]:
+    def score(self, output: Output, case: Case | None, names: Sequence[Any] | None) -> tuple[Score, ...]:
         """Score a reply for ``Reply.scores``; golden tests by their set's scorers."""
-        from pytest_llmwatch.model import ScorerSpec
+        from pytest_llmwatch.scorers.specs import as_spec
 
         if self.golden_case is not None and names is None and (case is None or case == self.case):
             return self.golden_case.score(output)
-        specs = [ScorerSpec(n) for n in names] if names is not None else None
+        specs = [as_spec(n) for n in names] if names is not None else None
         scores = self.session.score(output, case or Case(id=self.item.name), specs)
         self.take_scores(output, scores)
         return scores

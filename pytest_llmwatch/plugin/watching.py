@@ -91,14 +91,14 @@ class WatchFixture(Tracing):
                 raise UsageError(f"outcome {key} must be {rule} (got {value!r})", slug="outcome-value")
         self._test.user_outcome = dataclasses.replace(self._test.user_outcome, **known)
 
-    def score(self, output: Any, case: Any = None, scorers: Sequence[str] | None = None) -> Scored:
+    def score(self, output: Any, case: Any = None, scorers: Sequence[Any] | None = None) -> Scored:
         """Score an answer of the application, and keep the scores as the test's.
 
         Args:
             output: Text, a ``Reply``, a mapping with ``output``, or an object with ``text``.
             case: What to judge it by: a golden case, or a mapping with ``input``, ``reference``, ``context``,
                 ``must_mention`` and the like. By default the test's golden case; else what the test retrieved.
-            scorers: Names of scorers; all that apply by default.
+            scorers: Names of scorers, or ``{name: {options}}``; all that apply by default.
 
         Raises:
             UsageError: The case has an unknown key, or there is no such scorer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,7 @@ class Contains(Base):
     """
 
     name = "contains"
+    version = "2"
 
     value: str | None = option("text")
     all: str | Sequence[str] | None = option("texts")
@@ -95,8 +97,10 @@ class Contains(Base):
         return self.result(value, said, evidence)
 
     def _place(self, text: str, needle: str) -> tuple[int, int] | None:
-        # lower() keeps lengths but for a handful of letters; those texts are searched as they are
-        if self.ignore_case and len(text.lower()) == len(text):
+        if self.ignore_case:
+            if len(text.lower()) != len(text):  # lower() keeps lengths but for a handful of letters
+                found = re.search(re.escape(needle), text, re.IGNORECASE)
+                return found.span() if found else None
             text, needle = text.lower(), needle.lower()
         at = text.find(needle)
         return None if at < 0 else (at, at + len(needle))

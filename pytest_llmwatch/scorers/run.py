@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.model import Case, Output, Score, ScorerSpec
 from pytest_llmwatch.scorers import registry
 from pytest_llmwatch.scorers.base import NEGATED, Scorer, as_score
@@ -39,7 +38,7 @@ def score(
     Raises:
         UsageError: A scorer is not known, or its options are wrong.
     """
-    wanted = tuple(map(_spec, specs)) if specs is not None else applicable(output, case)
+    wanted = tuple(map(as_spec, specs)) if specs is not None else applicable(output, case)
     parts = [s for s in wanted if s.name not in _MADE_OF_OTHERS]
     scores = [score_one(output, case, spec, weights) for spec in parts]
     for spec in wanted:
@@ -53,13 +52,6 @@ def score(
             if specs is not None or found.value is not None:
                 scores.append(found)
     return tuple(scores)
-
-
-def _spec(given: Any) -> ScorerSpec:
-    try:
-        return as_spec(given)
-    except ValueError as error:
-        raise UsageError(str(error), slug="scorer-option") from error
 
 
 def applicable(output: Output, case: Case) -> tuple[ScorerSpec, ...]:

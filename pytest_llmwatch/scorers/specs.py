@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.golden_schema import SCORER_KEYS
 from pytest_llmwatch.model import ScorerSpec
 
@@ -13,7 +14,7 @@ def as_spec(given: Any) -> ScorerSpec:
     """Read ``name``, ``{name: {options}}``, ``{"name": name, option: value}`` or a ScorerSpec.
 
     Raises:
-        ValueError: It is none of these.
+        UsageError: It is none of these.
     """
     if isinstance(given, ScorerSpec):
         return given
@@ -31,16 +32,20 @@ def as_spec(given: Any) -> ScorerSpec:
             _check(ours)
             name = str(entry.pop("name"))
             return ScorerSpec(name, entry, **ours)
-    raise ValueError(f"a scorer must be a name or {{name: {{options}}}} (got {given!r:.100})")
+    raise _wrong(f"a scorer must be a name or {{name: {{options}}}} (got {given!r:.100})")
+
+
+def _wrong(message: str) -> UsageError:
+    return UsageError(message, slug="scorer-option")
 
 
 def _check(ours: Mapping[str, Any]) -> None:
     for key in ("threshold", "weight"):
         value = ours.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ValueError(f"{key} must be a number (got {value!r})")
+            raise _wrong(f"{key} must be a number (got {value!r})")
     for key in ("required", "negate"):
         if not isinstance(ours.get(key, False), bool):
-            raise ValueError(f"{key} must be true or false (got {ours[key]!r})")
+            raise _wrong(f"{key} must be true or false (got {ours[key]!r})")
     if not isinstance(ours.get("label", ""), str):
-        raise ValueError(f"label must be a text (got {ours['label']!r})")
+        raise _wrong(f"label must be a text (got {ours['label']!r})")

@@ -33,20 +33,26 @@ class ToolCalls(Base):
 
     A call made is paired with the expected call of the same name that it fits best. With ``arguments``
     ``partial`` (default) a pair counts as the share of the expected arguments that are right; ``exact`` 1 where
-    all arguments are equal and none is added, else 0; ``ignore`` 1. No call expected and none made is 1.
+    all arguments are equal and none is added, else 0; ``defaults`` the same after ``defaults`` filled in what
+    either side left out; ``ignore`` 1. No call expected and none made is 1.
     """
 
     name = "tool_calls"
 
-    arguments: str = option(("partial", "exact", "ignore"), "partial")
+    arguments: str = option(("partial", "exact", "defaults", "ignore"), "partial")
     expected: Any = option("any")  # noqa: RUF009
     """Expected calls; None = the case's."""
+    defaults: Any = option("any")  # noqa: RUF009
+    """Values that arguments have where they are left out: tool -> argument -> value."""
 
     def __post_init__(self) -> None:
         if self.expected is not None and not isinstance(self.expected, list | tuple):
             raise ValueError(f"expected must be a list of calls (got {self.expected!r})")
         for item in self.expected or ():
             expected_call(item)
+        given = {} if self.defaults is None else self.defaults
+        if not isinstance(given, Mapping) or not all(isinstance(v, Mapping) for v in given.values()):
+            raise ValueError(f"defaults must map tools to their arguments' defaults (got {given!r:.100})")
 
     def applies(self, output: Output, case: Case) -> bool:
         """Return whether calls are expected (an empty list expects none)."""
@@ -98,6 +104,9 @@ class ToolCalls(Base):
             return 0.0
         if self.arguments == "exact":
             return float(same(wanted.arguments, made.arguments))
+        if self.arguments == "defaults":
+            usual = (self.defaults or {}).get(wanted.name) or {}
+            return float(same({**usual, **wanted.arguments}, {**usual, **made.arguments}))
         if not wanted.arguments:
             return 1.0
         right = sum(k in made.arguments and same(v, made.arguments[k]) for k, v in wanted.arguments.items())
