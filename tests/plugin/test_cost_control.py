@@ -110,13 +110,13 @@ def test_the_estimate_stands_before_the_first_call_and_never_before_a_replay(
 ) -> None:
     project.golden(set_yaml=SET.format(model="m") + "parameters: {max_tokens: 20}\n", cases=cases(6))
     project.budget(BUDGET + PRICES)
-    first = project.run(*RUN, "--llm-max-cost=50")
+    first = project.run(*RUN, "--llm-max-cost=10")
     # "Q: Question 0 about apples" has 26 characters: 6.5 tokens by assumption, priced as 7; 20 at most come back
     assert estimates(first) == [
         "llm: 6 live calls to make (qa 6): about 39 tokens in and 120 out, about $162.00, time unknown; assumed: "
-        "4 characters a token, answers as long as their limit or 256 tokens; --llm-max-cost $50.00"
+        "4 characters a token, answers as long as their limit or 256 tokens; --llm-max-cost $10.00"
     ]
-    assert "llm: the estimate, $162.00, is over --llm-max-cost $50.00: the run will stop there, and say what" in (
+    assert "llm: the estimate, $162.00, is over --llm-max-cost $10.00: the run will stop there, and say what" in (
         first.stdout.str()
     )
     at = first.outlines.index(estimates(first)[0])
