@@ -7,8 +7,11 @@ A generated part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->`
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import importlib
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,13 @@ from typing import Any
 from pytest_llmwatch import budget_grammar as grammar
 from pytest_llmwatch import cli, golden_schema
 from pytest_llmwatch.plugin import entry
+from pytest_llmwatch.scorers import options as scorer_options
+from pytest_llmwatch.scorers import registry
 
-REFERENCE = Path(__file__).resolve().parent / "reference"
+DOCS = Path(__file__).resolve().parent
+REFERENCE = DOCS / "reference"
+MIGRATE = DOCS / "how-to" / "migrate.md"
+PEERS = DOCS.parent / "tests" / "scorers" / "coverage.toml"
 UNITS = {
     "s": "s",
     "usd": "USD",
@@ -162,6 +170,50 @@ def _command(parser: argparse.ArgumentParser, about: str) -> str:
     return f"### `{parser.prog}`\n\n{said}\n\n{words}"
 
 
+def scorers() -> str:
+    """The built-in scorers: what they say, and their options."""
+    return "\n\n".join(_scorer(name) for name in registry.BUILTIN)
+
+
+def _scorer(name: str) -> str:
+    module, cls = registry.BUILTIN[name]
+    found = getattr(importlib.import_module(f"pytest_llmwatch.scorers.{module}"), cls)
+    said = re.split(r"\n\s*Raises:", found.__doc__)[0].replace("``", "`")
+    paragraphs = [" ".join(p.split()) for p in re.split(r"\n\s*\n", said) if p.strip()]
+    rows = [
+        (f"`{f.name}`", _kind(f.metadata["kind"]), _default(f))
+        for f in dataclasses.fields(found)
+        if "kind" in f.metadata
+    ]
+    words = table(("option", "value", "default"), rows) if rows else "No options."
+    when = "Runs by itself where it applies." if name in registry.UNASKED else "Runs where it is named."
+    return f"### `{name}` (version {found.version})\n\n" + "\n\n".join([*paragraphs, when, words])
+
+
+def _kind(kind: str | tuple[str, ...]) -> str:
+    return ", ".join(f"`{word}`" for word in kind) if isinstance(kind, tuple) else scorer_options.KINDS[kind][0]
+
+
+def _default(field: Any) -> str:
+    if field.default is dataclasses.MISSING or field.default in (None, ()):
+        return ""
+    value = field.default
+    shown = str(value).lower() if isinstance(value, bool) else str(value)
+    return ", ".join(f"`{v}`" for v in value) if isinstance(value, tuple) else f"`{shown}`" if shown else ""
+
+
+def peers() -> str:
+    """The kinds of the peers, and what checks them here."""
+    parts = []
+    for tool, kinds in tomllib.loads(PEERS.read_text("utf-8")).items():
+        rows = [
+            (f"`{kind}`", f"`{row['write']}`" if "write" in row else f"`budget.toml`: `{row['budget']}`")
+            for kind, row in kinds.items()
+        ]
+        parts.append(f"### {tool}\n\n{table(('there', 'here'), rows)}")
+    return "\n\n".join(parts)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "options": options,
     "ini": ini,
@@ -171,6 +223,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "golden_set": golden_set,
     "golden_case": golden_case,
     "commands": commands,
+    "scorers": scorers,
+    "peers": peers,
 }
 
 
@@ -193,7 +247,7 @@ def sort_messages(page: str) -> str:
 
 def pages() -> Iterable[tuple[Path, str]]:
     """Yield each page of the reference with what it should say."""
-    for path in sorted(REFERENCE.glob("*.md")):
+    for path in [*sorted(REFERENCE.glob("*.md")), MIGRATE]:
         text = fill(path.read_text("utf-8"))
         yield path, sort_messages(text) if path.name == "messages.md" else text
 

@@ -66,7 +66,10 @@ class Formula:
             raise ValueError(f"not a formula: {getattr(error, 'msg', error)} (got {text!r:.100})") from error
         self.names: tuple[str, ...] = ()
         found: dict[str, None] = {}
-        self._check(self._body, found)
+        try:
+            self._check(self._body, found)
+        except RecursionError as error:
+            raise ValueError("a formula is nested too deeply") from error
         self.names = tuple(found)
 
     def _check(self, node: ast.AST, found: dict[str, None]) -> None:

@@ -20,7 +20,7 @@ def generate(project_root: Path) -> ModuleType:
 
 
 def test_the_reference_is_in_step_with_the_code(generate: ModuleType) -> None:
-    texts = {path.name: path.read_text("utf-8") for path in generate.REFERENCE.glob("*.md")}
+    texts = {path.name: path.read_text("utf-8") for path, _ in generate.pages()}
     assert [name for name, text in texts.items() if generate.fill(text) != text] == [], "run: make docs"
 
 
