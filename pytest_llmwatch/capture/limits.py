@@ -149,6 +149,11 @@ class Turns:
         self._lock = threading.Lock()
         self._inside: ContextVar[Exchange | None] = ContextVar("llmwatch_turn", default=None)
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit at all."""
+        return self._count is not None
+
     def waits(self, exchange: Exchange) -> Iterator[float]:
         """Yield the seconds to wait, again and again, until ``exchange`` has its turn."""
         if self._count is None:
@@ -240,7 +245,8 @@ class Admission:
             InfrastructureError: Its endpoint was given up meanwhile.
             SpendLimitReached: The money went meanwhile.
         """
-        pause, waited = self.limiter.reserve(), False
+        # a turn that is free at once may be one that was given back since the first look: look again
+        pause, waited = self.limiter.reserve(), self.turns.limited
         if pause > 0:
             waited = True
             yield pause

@@ -226,6 +226,8 @@ class Api:
         self.base_url = ""
         self.delay = 0.0
         """Seconds that each answer takes on the server."""
+        self.gate: Callable[[], None] = lambda: None
+        """What each request passes before it is answered: it may hold it."""
         self.script: list[tuple[float, str]] = []
         """For the next chat completions: how long each takes more, and what it says."""
 
@@ -233,6 +235,7 @@ class Api:
         """Return content type and body; a list is sent as a stream of events."""
         self.seen.append((method, path + (f"?{query}" if query else "")))
         time.sleep(self.delay)
+        self.gate()
         if "/files" in path:
             return self._files(method, path, body, kind)
         parts = self.parts(body, kind)

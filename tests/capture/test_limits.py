@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,14 +48,22 @@ def many(base_url: str, count: int, *, asynchronous: bool) -> Any:
     return lambda _: asyncio.run(gathered()) if asynchronous else threaded()
 
 
-def most_at_once(records: list[Any]) -> int:
-    """Return how many requests the server had in hand at one time, by its own clock."""
-    marks = [(r.started_at, 1) for r in records] + [(r.ended_at, -1) for r in records]
-    now = most = 0
-    for _, step in sorted(marks):
-        now += step
-        most = max(most, now)
-    return most
+class Counter:
+    """Counts the requests that a server has in hand, and holds each until ``free`` says yes."""
+
+    def __init__(self, free: Callable[[Counter], bool]) -> None:
+        self.now = self.most = 0
+        self._free = free
+        self._changed = threading.Condition()
+
+    def __call__(self) -> None:
+        with self._changed:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            while not self._changed.wait_for(lambda: self._free(self), timeout=0.02):
+                pass
+            self._changed.notify_all()
+            self.now -= 1
 
 
 BOTH = pytest.mark.parametrize("asynchronous", [False, True], ids=["threads", "asyncio"])
@@ -68,15 +77,34 @@ def journal(llmock_server: Any, faults: Any) -> Callable[[], list[Any]]:
 
 
 @BOTH
-def test_calls_in_flight_are_limited(bench: Any, journal: Any, asynchronous: bool) -> None:
-    free = bench.run(many(bench.base_url, 8, asynchronous=asynchronous), "off")
-    assert len(free.watch.calls) == 8
-    assert most_at_once(journal()) > 2, "without a limit they are at the server together"
-    before = len(journal())
-    held = bench.run(many(bench.base_url, 8, asynchronous=asynchronous), "off", options={"concurrency": 2})
+def test_calls_in_flight_are_limited(bench: Any, api: Any, asynchronous: bool) -> None:
+    deadline = time.monotonic() + 30
+
+    def three(counter: Counter) -> bool:
+        return counter.most >= 3 or time.monotonic() > deadline
+
+    api.gate = Counter(three)
+    free = bench.run(many(api.base_url, 8, asynchronous=asynchronous), "off")
+    assert [c.status for c in free.watch.calls] == ["success"] * 8
+    assert api.gate.most >= 3, "without a limit they are at the server together"
+
+    # the two that are let in stay there until the other six have stood in the queue for a while
+    held_until: list[float] = []
+
+    def queued(counter: Counter) -> bool:
+        if counter.most >= 2 and not held_until:
+            held_until.append(time.monotonic() + 1.0)
+        return time.monotonic() > (held_until[0] if held_until else deadline)
+
+    api.gate = Counter(queued)
+    held = bench.run(many(api.base_url, 8, asynchronous=asynchronous), "off", options={"concurrency": 2})
     assert [c.status for c in held.watch.calls] == ["success"] * 8
-    assert most_at_once(journal()[before:]) <= 2
-    assert sum((c.queue_wait or 0) > 0.005 for c in held.watch.calls) >= 4, "waiting is no latency"
+    assert api.gate.most == 2
+    waits = sorted(c.queue_wait or 0.0 for c in held.watch.calls)
+    assert waits[2] > 0.1, "six of eight waited while the server had the first two in hand"
+    assert all(c.latency >= 0.0 for c in held.watch.calls)
+    waited_longest = max(held.watch.calls, key=lambda c: c.queue_wait or 0.0)
+    assert waited_longest.latency < waited_longest.queue_wait, "waiting is no latency"
 
 
 def test_a_call_made_inside_of_an_open_stream_does_not_wait_for_itself(bench: Any) -> None:
