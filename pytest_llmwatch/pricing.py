@@ -80,6 +80,7 @@ class PriceBook:
         return Cost()
 
 
+@functools.lru_cache(maxsize=256)  # asked for each name in each event of a stream
 def is_path(name: str) -> bool:
     """Whether a model's name is an absolute file path, as some local servers report it."""
     return posixpath.isabs(name) or (ntpath.isabs(name) and ":" in name[:2])

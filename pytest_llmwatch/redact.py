@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 from pytest_llmwatch import redact_nested as nested
 from pytest_llmwatch.errors import UsageError
-from pytest_llmwatch.redact_base import Pattern, has_digit, number_windows
+from pytest_llmwatch.redact_base import Pattern, has_digit, number_windows, word_windows
 from pytest_llmwatch.redact_patterns import PATTERNS, SECRET_KEYS
 
 _DEFAULT_SALT = "llmwatch"
@@ -156,11 +156,23 @@ class Redactor:
         for pattern in self._patterns:
             if (pattern.personal and not personal) or (pattern.numeric and not windows):
                 continue
-            if pattern.needles and not any(needle in s for needle in pattern.needles):
-                continue
-            if pattern.words and not any(word in lower for word in pattern.words):
-                continue
-            for start, end in windows if pattern.numeric else whole:
+            # plain loops: this is done for each pattern and each text that a run keeps
+            if pattern.needles:
+                for needle in pattern.needles:
+                    if needle in s:
+                        break
+                else:
+                    continue
+            if pattern.words:
+                for word in pattern.words:
+                    if word in lower:
+                        break
+                else:
+                    continue
+            places = windows if pattern.numeric else whole
+            if pattern.reach is not None and len(lower) == len(s):
+                places = word_windows(lower, pattern.words, pattern.reach)
+            for start, end in places:
                 yield from _matches(pattern, s, start, end)
 
     def _inline(self, s: str, depth: int) -> list[Finding]:

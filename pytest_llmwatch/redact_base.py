@@ -13,7 +13,8 @@ class Pattern:
 
     ``check`` takes that text and refuses look-alikes; ``personal`` marks personal data, which can be switched off;
     ``numeric`` patterns are only tried around long numbers (`number_windows`). ``needles`` are looked for in the
-    text as it is, ``words`` (lower case) in any case.
+    text as it is, ``words`` (lower case) in any case. ``reach`` says how far before such a word a match can begin,
+    and how far behind its beginning it can end: only there the expression is tried; None = anywhere.
     """
 
     kind: str
@@ -23,6 +24,7 @@ class Pattern:
     personal: bool = False
     numeric: bool = False
     words: tuple[str, ...] = ()
+    reach: tuple[int, int] | None = None
 
 
 NUMBER = re.compile(r"\d[ ()./-]{0,2}(?:\d[ ()./-]{0,2}){6}[\d ()./-]*")
@@ -43,6 +45,24 @@ def number_windows(s: str) -> list[tuple[int, int]]:
     return windows
 
 
+def word_windows(s: str, words: tuple[str, ...], reach: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return where a pattern can match that reaches so far around its words; ``s`` is in lower case."""
+    places = []
+    for word in words:
+        at = s.find(word)
+        while at >= 0:
+            places.append(at)
+            at = s.find(word, at + 1)
+    windows: list[tuple[int, int]] = []
+    for place in sorted(places):
+        start, end = max(0, place - reach[0]), place + reach[1]
+        if windows and start <= windows[-1][1]:
+            windows[-1] = (windows[-1][0], end)
+        else:
+            windows.append((start, end))
+    return windows
+
+
 def has_digit(text: str) -> bool:
     """Whether a digit is in ``text``: what is generated has one, words have none."""
     return any(c.isdigit() for c in text)
@@ -56,10 +76,11 @@ def make(
     personal: bool = False,
     numeric: bool = False,
     words: tuple[str, ...] = (),
+    reach: tuple[int, int] | None = None,
     flags: int = 0,
 ) -> Pattern:
     """Return a pattern with its expression compiled."""
-    return Pattern(kind, re.compile(expression, flags), needles, check, personal, numeric, words)
+    return Pattern(kind, re.compile(expression, flags), needles, check, personal, numeric, words, reach)
 
 
 # a key may also follow an escape that is written out (\n, \u003d, %20): the letters of the escape are not its own

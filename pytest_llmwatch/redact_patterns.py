@@ -146,18 +146,21 @@ SECRETS: tuple[Pattern, ...] = (
         r"[_-]?(?:access[_-]?)?key|client[_-]?secret|(?:access|auth|refresh|session|bot|id)[_-]?token"
         r"|password|passwd|passphrase|passcode|pwd|secret)" + _GIVEN + r"(?P<secret>[^\s\"'\\,;<>(){}&]{8,256})",
         words=("key", "token", "secret", "passw", "passphrase", "passcode", "pwd"),
+        reach=(24, 320),
         check=assigned,
     ),
     make(
         "SECRET",
         r"(?i)(?<![a-z])token" + _GIVEN + r"(?P<secret>[A-Za-z0-9._~+/-]{20,512}={0,2})",
         words=("token",),
+        reach=(2, 560),
         check=_token,
     ),
     make(
         "SECRET",
         r"(?i)[?&](?:sig|signature|token|key|code|auth)=(?P<secret>[^\s\"'\\,;<>(){}&#]{16,512})",
         words=("sig=", "signature=", "token=", "key=", "code=", "auth="),
+        reach=(2, 560),
         check=assigned,
     ),
 )

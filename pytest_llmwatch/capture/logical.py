@@ -112,7 +112,12 @@ class LogicalCall:
         self._done(self)
 
 
-_OURS = frozenset({"id", "trace_id", "span_id", "parent_id", "time", "server_address", "capture_mode"})
+_OURS = frozenset(
+    {
+        "id", "trace_id", "span_id", "parent_id", "time", "server_address", "capture_mode",
+        "usage", "cost", "operation", "status", "stream", "outcome",
+    }
+)  # fmt: skip
 """Fields of a call that we made, or that name a server: nothing in them can be a secret."""
 
 

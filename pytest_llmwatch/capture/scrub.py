@@ -83,6 +83,25 @@ class Scrubber:
             return [self.value(v, key if key in _NAME_KEYS else "") for v in value]
         return value
 
+    def _stays(self, value: Any) -> bool:
+        """Whether `value` would return ``value`` as it is; answers no where it is not sure."""
+        if isinstance(value, dict):
+            for key, member in value.items():
+                if self.text(key) != key:
+                    return False
+                if key in _NAME_KEYS or key.lower() in SECRET_KEYS:
+                    if self.value(member, key) != member:
+                        return False
+                elif isinstance(member, str):
+                    if self.text(member) != member:
+                        return False
+                elif isinstance(member, dict | list) and not self._stays(member):
+                    return False
+            return True
+        if isinstance(value, list):
+            return all(self._stays(member) for member in value)
+        return not isinstance(value, str) or self.text(value) == value
+
     def lines(self, text: str) -> str | None:
         """Return a body of JSON lines redacted over its reassembled texts, or None where it is no such body."""
         lines = text.splitlines(keepends=True)
@@ -107,8 +126,10 @@ class Scrubber:
         """
         found = events(body)
         values = [_parsed(event) for event in found]
-        before = [json.dumps(v, sort_keys=True) for v in values]
-        split.hide(values, self._redactor, stream=True)
+        before: list[str] | None = None
+        if split.finds(values, self._redactor):
+            before = [json.dumps(v, sort_keys=True) for v in values]
+            split.hide(values, self._redactor, stream=True)
         out: list[bytes] = []
         shifts: list[tuple[int, int, int]] = []  # old start, old end, new length
         last = 0
@@ -117,11 +138,13 @@ class Scrubber:
             shifts.append((start, end, len(new)))
             out.append(new)
 
-        for event, value, was in zip(found, values, before, strict=True):
+        for number, (event, value) in enumerate(zip(found, values, strict=True)):
             put(last, event.start, self._bytes(body[last : event.start]))
-            cleaned = self.value(value)
+            stays = before is None and self._stays(value)
+            cleaned = value if stays else self.value(value)
+            was = None if stays else json.dumps(value, sort_keys=True) if before is None else before[number]
             raw = body[event.start : event.end]
-            if json.dumps(cleaned, sort_keys=True) == was:
+            if stays or json.dumps(cleaned, sort_keys=True) == was:
                 # data that is no JSON may still be hidden in the event's other lines
                 put(event.start, event.end, self._other_lines(raw))
             else:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pytest_llmwatch.redact import Redactor
+from pytest_llmwatch.redact import Finding, Redactor
 
 Slot = tuple[Any, Any]
 """The object or array that holds a piece of a text, and the key or index of the piece in it."""
 
-# what tells apart texts that grow side by side; the first that is there decides
-_MARKS = (("index",), ("type", "item_id", "output_index", "content_index", "summary_index"))
+# what tells apart texts that grow side by side, where there is no "index"
+_MARKS = ("type", "item_id", "output_index", "content_index", "summary_index")
 _NOISE = frozenset({"obfuscation"})  # random letters that a server adds to hide the length of a text
 _DEEPEST = 40
 
@@ -32,7 +32,17 @@ def hide(events: Sequence[Any], redactor: Redactor, *, stream: bool) -> None:
             inside one event are joined: tokens of log probabilities, words of a transcript.
     """
     for path, slots in _grouped(events, stream).items():
-        _hide(slots, " " if path[-1] == "word" else "", redactor)
+        between = _between(path)
+        whole, found = _findings(slots, between, redactor)
+        for finding in reversed(found):
+            mark = redactor.placeholder(finding.kind, whole[finding.start : finding.end])
+            _cut(slots, finding.start, finding.end, mark, len(between))
+
+
+def finds(events: Sequence[Any], redactor: Redactor) -> bool:
+    """Whether `hide` would replace anything in a stream."""
+    grouped = _grouped(events, stream=True)
+    return any(_findings(slots, _between(path), redactor)[1] for path, slots in grouped.items())
 
 
 def joined(events: Sequence[Any]) -> Iterator[tuple[str, str]]:
@@ -44,20 +54,20 @@ def joined(events: Sequence[Any]) -> Iterator[tuple[str, str]]:
 def _grouped(events: Sequence[Any], stream: bool) -> dict[tuple[Any, ...], list[Slot]]:
     texts: dict[tuple[Any, ...], list[Slot]] = {}
     for event in events:
-        for path, holder, key in _strings(event, (), stream, 0):
-            texts.setdefault(path, []).append((holder, key))
+        _collect(texts, event, (), stream, 0)
     return texts
 
 
-def _hide(slots: list[Slot], between: str, redactor: Redactor) -> None:
+def _between(path: tuple[Any, ...]) -> str:
+    return " " if path[-1] == "word" else ""
+
+
+def _findings(slots: list[Slot], between: str, redactor: Redactor) -> tuple[str, list[Finding]]:
     pieces = [holder[key] for holder, key in slots]
-    first = pieces[0]
-    if all(piece == first for piece in pieces):
-        return  # an id that every event repeats, or a text that is whole
+    if pieces.count(pieces[0]) == len(pieces):
+        return "", []  # an id that every event repeats, or a text that is whole
     whole = between.join(pieces)
-    for finding in reversed(redactor.find(whole)):
-        mark = redactor.placeholder(finding.kind, whole[finding.start : finding.end])
-        _cut(slots, finding.start, finding.end, mark, len(between))
+    return whole, redactor.find(whole)
 
 
 def _cut(slots: list[Slot], start: int, end: int, mark: str, gap: int) -> None:
@@ -81,29 +91,37 @@ def _follow(holder: Any, key: Any) -> None:
             holder["top_logprobs"] = []
 
 
-def _strings(
-    value: Any, path: tuple[Any, ...], stream: bool, depth: int
-) -> Iterator[tuple[tuple[Any, ...], Any, Any]]:
-    """Yield (place, holder, key) of the strings that are pieces of longer texts."""
+def _collect(
+    texts: dict[tuple[Any, ...], list[Slot]], value: Any, path: tuple[Any, ...], stream: bool, depth: int
+) -> None:
+    """Add to ``texts``, by place, the strings that are pieces of longer texts."""
     if depth > _DEEPEST:
         return
     if isinstance(value, dict):
         # names may hold anything that a server writes, so they are compared as text
-        mark = next((m for names in _MARKS if (m := [str(value.get(n)) for n in names if n in value])), [])
-        here = (*path, *mark)
+        if "index" in value:
+            path = (*path, str(value["index"]))
+        else:
+            path = (*path, *[str(value[n]) for n in _MARKS if n in value])
         for key, member in value.items():
             if isinstance(member, str):
                 if (stream or key in ("token", "word")) and key not in _NOISE:
-                    yield (*here, key), value, key
-            elif key != "top_logprobs":
-                yield from _strings(member, (*here, key), stream, depth + 1)
+                    texts.setdefault((*path, key), []).append((value, key))
+            elif isinstance(member, dict | list) and key != "top_logprobs":
+                _collect(texts, member, (*path, key), stream, depth + 1)
     elif isinstance(value, list):
-        tokens = path[-1:] == ("tokens",)
-        for place, member in enumerate(value):
-            if isinstance(member, str):
-                if stream or tokens:
-                    yield path if tokens else (*path, place), value, place
-            else:
-                # tokens and words follow each other in one array; any other array holds texts side by side
-                joined = isinstance(member, dict) and ("token" in member or "word" in member)
-                yield from _strings(member, path if joined else (*path, place), stream, depth + 1)
+        _collect_listed(texts, value, path, stream, depth)
+
+
+def _collect_listed(
+    texts: dict[tuple[Any, ...], list[Slot]], value: list[Any], path: tuple[Any, ...], stream: bool, depth: int
+) -> None:
+    tokens = path[-1:] == ("tokens",)
+    for place, member in enumerate(value):
+        if isinstance(member, str):
+            if stream or tokens:
+                texts.setdefault(path if tokens else (*path, place), []).append((value, place))
+        elif isinstance(member, dict | list):
+            # tokens and words follow each other in one array; any other array holds texts side by side
+            joined = isinstance(member, dict) and ("token" in member or "word" in member)
+            _collect(texts, member, path if joined else (*path, place), stream, depth + 1)

@@ -5,6 +5,7 @@ Server-sent events (WHATWG HTML, section 9.2), or the elements of one JSON array
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -47,13 +48,16 @@ def is_array(body: bytes) -> bool:
     return _ARRAY.match(body) is not None
 
 
-def events(body: bytes) -> list[Event]:
+@functools.lru_cache(maxsize=4)  # whether it ended, what it says, what is kept of it: all ask for the same
+def events(body: bytes) -> tuple[Event, ...]:
     """Return the events of ``body`` that carry data, in order; comments and bare names are left out.
 
     The elements of a JSON array of objects are its events.
     """
-    if is_array(body):
-        return _elements(body)
+    return tuple(_elements(body) if is_array(body) else _blocks(body))
+
+
+def _blocks(body: bytes) -> list[Event]:
     out: list[Event] = []
     start = 0
     while start < len(body):

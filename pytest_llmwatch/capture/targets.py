@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable
@@ -79,6 +80,7 @@ def operation(path: str) -> Operation:
     return next((name for suffix, name in _OPERATIONS if path.endswith(suffix)), "other")
 
 
+@functools.lru_cache(maxsize=256)
 def provider(host: str) -> str:
     """Return the provider's name of `VENDOR_NAMES`, the host where it has none there."""
     return next((name for pattern, name in VENDOR_NAMES if re.fullmatch(pattern, host)), host)

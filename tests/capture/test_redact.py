@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.redact import Redactor
+from pytest_llmwatch.redact_base import word_windows
+from pytest_llmwatch.redact_patterns import PATTERNS
 
 REDACTOR = Redactor()
 
@@ -187,3 +190,24 @@ def test_any_json_keeps_its_shape(value: object) -> None:
     redacted = REDACTOR.value(value)
     json.dumps(redacted)
     assert type(redacted) is type(value)
+
+
+def test_looking_only_around_a_word_finds_what_looking_everywhere_does() -> None:
+    patterns = [p for p in PATTERNS if p.reach is not None]
+    assert len(patterns) == 3
+    names = ["api_key", "subscription_access_key", "encryption-accesskey", "token", "refresh_token", "PassPhrase"]
+    names += ["?sig=", "&signature=", "key=", "&code=", "authKEY", "mytoken", "secret"]
+    between = [":", "= ", "=>", '": "', "   ", '\\"', " b'", ",", "\n"]
+    pieces = [*names, *between, "abc123" * 3, "x9" * 40, "Z8" * 150, "Q7" * 300, "plain words here "]
+    some = random.Random(5)
+    found = 0
+    for _ in range(2000):
+        text = "".join(some.choice(pieces) for _ in range(some.randint(2, 40)))
+        for pattern in patterns:
+            assert pattern.reach is not None
+            everywhere = [m.span("secret") for m in pattern.expression.finditer(text)]
+            places = word_windows(text.lower(), pattern.words, pattern.reach)
+            around = [m.span("secret") for a, b in places for m in pattern.expression.finditer(text, a, b)]
+            assert around == everywhere, text
+            found += len(everywhere)
+    assert found > 1000
