@@ -10,9 +10,12 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import re
+import secrets
+import shutil
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +24,16 @@ from pytest_llmwatch.codec import decode, encode
 from pytest_llmwatch.errors import RecordsError
 from pytest_llmwatch.model import JSON, SCHEMA_VERSION, CaseResult, Problem, Run, Span
 from pytest_llmwatch.records import Record, Records, dump_line, read_records
+from pytest_llmwatch.store import merge
 
 RUN = "run.json"
 CALLS = "calls.jsonl.gz"
 SPANS = "spans.jsonl.gz"
+RUNS = "runs"
 LATEST = "latest"
 SPENT = "spent.jsonl"
+NO_BODIES = "bodies-removed"
+"""Stands beside a run whose texts were removed."""
 
 
 def write_run(
@@ -47,13 +54,17 @@ def write_run(
         OSError: The folder cannot be written.
     """
     atomic.write_bytes(folder / CALLS, pack("".join(map(dump_line, calls))))
-    lines = [dump_line({"schema_version": SCHEMA_VERSION, **encode(span)}) for span in spans]
+    lines = [span_line(span) for span in spans]
     if lines:
         atomic.write_bytes(folder / SPANS, pack("".join(lines)))
     else:
         (folder / SPANS).unlink(missing_ok=True)
-    text = json.dumps(run_json, indent=2, ensure_ascii=False, allow_nan=False)
-    atomic.write_text(folder / RUN, text + "\n")
+    atomic.write_text(folder / RUN, run_text(run_json))
+
+
+def run_text(run_json: Mapping[str, JSON]) -> str:
+    """Return the text of run.json."""
+    return json.dumps(run_json, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def pack(text: str) -> bytes:
@@ -70,45 +81,86 @@ def store_run(
     calls: Iterable[Mapping[str, JSON]],
     spans: Iterable[Span] = (),
 ) -> Path:
-    """Keep a run under its id in the store ``root``, name it the latest, and return its folder."""
+    """Keep a run under its id in the store ``root``, name it the latest, and return its folder.
+
+    The folder appears whole or not at all. The same run a second time changes nothing.
+
+    Raises:
+        RecordsError: The store holds another run of this id.
+    """
     run_id = str(run_json["run_id"])
-    folder = root / "runs" / re.sub(r"[^A-Za-z0-9._-]", "-", run_id)
-    write_run(folder, run_json, calls, spans)
-    atomic.write_text(root / LATEST, folder.name + "\n")
+    folder = root / RUNS / folder_name(run_id)
+    draft = folder.with_name(f".{folder.name[:80]}-{secrets.token_hex(6)}")
+    try:
+        write_run(draft, run_json, calls, spans)
+        _place(draft, folder, run_id)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    if not (root / LATEST).exists() or not merge.is_part(run_json.get("environment") or {}):
+        atomic.write_text(root / LATEST, folder.name + "\n")
     return folder
 
 
-def add_spent(root: Path, time: str, usd: float) -> None:
+def folder_name(run_id: str) -> str:
+    """Return the name of a run's folder in a store."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", run_id).lstrip(".") or "-"
+
+
+def _place(draft: Path, folder: Path, run_id: str) -> None:
+    if (folder / RUN).is_file():
+        known = not (folder / NO_BODIES).exists()  # what was removed cannot be compared
+        if known and any(_bytes(draft / name) != _bytes(folder / name) for name in (RUN, CALLS, SPANS)):
+            raise RecordsError(
+                f"the store holds another run {run_id}: one id names one run",
+                slug="store-conflict",
+                file=str(folder),
+            )
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed job left
+    try:
+        draft.rename(folder)
+    except OSError:
+        if not (folder / RUN).is_file():
+            raise
+        _place(draft, folder, run_id)  # another job was faster
+
+
+def _bytes(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def add_spent(root: Path, time: str, usd: float, run_id: str | None = None) -> None:
     """Note in the store that ``usd`` US dollars were spent at ``time`` (ISO 8601); nothing for 0.
 
     Appended, so that jobs that write at once lose nothing, and kept apart from runs, since a run that was cut
-    off has spent its money as well.
+    off has spent its money as well. A run that is noted twice counts once.
     """
     if usd > 0:
         root.mkdir(parents=True, exist_ok=True)
+        entry = {"time": time, "usd": usd} | ({"run": run_id} if run_id else {})
         with (root / SPENT).open("a", encoding="utf-8") as out:
-            out.write(json.dumps({"time": time, "usd": usd}) + "\n")
+            out.write(json.dumps(entry) + "\n")
 
 
-def spent(root: Path, day: str) -> dict[str, float]:
+def spent(root: Path, day: str, without: Container[str] = ()) -> dict[str, float]:
     """Return US dollars spent on ``day`` (``2026-01-31``) and in its month, as ``day`` and ``month``.
+
+    Args:
+        root: The store.
+        day: ISO 8601 date, UTC.
+        without: Ids of runs to leave out.
 
     Raises:
         RecordsError: The file is damaged; a sum that leaves money out would pass a limit in silence.
     """
     out = {"day": 0.0, "month": 0.0}
-    file = root / SPENT
-    for number, line in enumerate(file.read_text("utf-8").splitlines() if file.exists() else (), start=1):
-        try:
-            entry = json.loads(line)
-            time, usd = str(entry["time"]), float(entry["usd"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise RecordsError(
-                "is not an entry of ours; correct or remove the line",
-                slug="run-corrupt",
-                file=str(file),
-                line=number,
-            ) from error
+    for entry in _entries(root / SPENT):
+        if entry.get("run") in without:
+            continue
+        time, usd = str(entry["time"]), float(entry["usd"])
         if time[:7] == day[:7]:
             out["month"] += usd
         if time[:10] == day:
@@ -116,19 +168,44 @@ def spent(root: Path, day: str) -> dict[str, float]:
     return out
 
 
+def noted(root: Path, run_ids: Container[str]) -> float:
+    """Return US dollars that the store notes for these runs."""
+    return math.fsum(float(e["usd"]) for e in _entries(root / SPENT) if e.get("run") in run_ids)
+
+
+def _entries(file: Path) -> Iterator[dict[str, Any]]:
+    seen: set[str] = set()
+    for number, line in enumerate(file.read_text("utf-8").splitlines() if file.exists() else (), start=1):
+        try:
+            entry = json.loads(line)
+            str(entry["time"]), float(entry["usd"]), entry.get("run")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RecordsError(
+                "is not an entry of ours; correct or remove the line",
+                slug="run-corrupt",
+                file=str(file),
+                line=number,
+            ) from error
+        run = entry.get("run")
+        if run is None or run not in seen:
+            seen.add(str(run))
+            yield entry
+
+
 def stored(root: Path) -> list[Path]:
     """Return the folders of all whole runs in the store, by name."""
-    runs = root / "runs"
-    return sorted(path.parent for path in runs.glob(f"*/{RUN}")) if runs.is_dir() else []
+    runs = root / RUNS
+    found = (path.parent for path in runs.glob(f"*/{RUN}")) if runs.is_dir() else ()
+    return sorted(folder for folder in found if not folder.name.startswith("."))
 
 
 def resolve(ref: str, root: Path) -> Path:
-    """Return the folder of a run: ``latest``, a folder, a run.json, or a run id of the store ``root``.
+    """Return the folder of a run: ``latest``, a folder, a run.json, a run id of the store ``root``, its start.
 
     Raises:
-        RecordsError: There is no such run.
+        RecordsError: There is no such run, or several begin so.
     """
-    for path in (Path(ref), root / "runs" / ref):
+    for path in (Path(ref), root / RUNS / ref):
         if path.name == RUN and path.is_file():
             return path.parent
         if (path / RUN).is_file():
@@ -139,14 +216,38 @@ def resolve(ref: str, root: Path) -> Path:
         raise RecordsError(
             f"the folder holds no {RUN}; name a folder that a run wrote", slug="run-missing", file=ref
         )
-    known = ", ".join(folder.name for folder in stored(root)[-3:])
-    hint = f"newest in {root}: {known}" if known else f"{root} holds no runs yet"
+    folders = stored(root)
+    return root / RUNS / chosen(ref, [folder.name for folder in folders], str(root))
+
+
+def chosen(ref: str, ids: Sequence[str], shown: str) -> str:
+    """Return the run that ``ref`` is, or is the beginning of.
+
+    Args:
+        ref: What the user gave.
+        ids: Runs of the store, newest last.
+        shown: The store as the user would name it.
+
+    Raises:
+        RecordsError: There is none, or several begin so.
+    """
+    begin = [i for i in ids if i == ref] or [i for i in ids if ref and i.startswith(ref)]
+    if len(begin) == 1:
+        return begin[0]
+    if begin:
+        raise RecordsError(
+            f"{len(begin)} runs of {shown} begin so: {', '.join(begin[-3:])}; give more of the id",
+            slug="run-ambiguous",
+            file=ref,
+        )
+    known = ", ".join(ids[-3:])
+    hint = f"newest in {shown}: {known}" if known else f"{shown} holds no runs yet"
     raise RecordsError(f"no run of this name ({hint})", slug="run-missing", file=ref)
 
 
 def _latest(root: Path) -> Path:
     try:
-        named = root / "runs" / (root / LATEST).read_text(encoding="utf-8").strip()
+        named = root / RUNS / (root / LATEST).read_text(encoding="utf-8").strip()
         if (named / RUN).is_file():
             return named
     except OSError:
@@ -170,7 +271,15 @@ def load_run(path: Path, *, display: str | None = None) -> Run:
     folder = path.parent if path.name == RUN else path
     shown = display or str(folder / RUN)
     data = _read_json(folder / RUN, shown)
-    found = _read_calls(folder, data, shown)
+    return run_of(data, _read_calls(folder, data, shown), _read_spans(folder, data, shown), shown)
+
+
+def run_of(data: Mapping[str, Any], found: Sequence[Record], spans: tuple[Span, ...], shown: str) -> Run:
+    """Return the run of a run.json and what lies beside it.
+
+    Raises:
+        RecordsError: It does not read as a run of ours.
+    """
     with_result = {
         (record.result.nodeid, record.result.attempt, record.result.repeat): record.result
         for record in found
@@ -183,7 +292,7 @@ def load_run(path: Path, *, display: str | None = None) -> Run:
             time=str(data.get("time", "")),
             calls=tuple(record.call for record in found),
             results=results,
-            spans=_read_spans(folder, data, shown),
+            spans=spans,
             problems=tuple(decode(Problem, problem) for problem in data.get("problems", ())),
             duration=data.get("duration"),
             partial=bool(data.get("partial", False)),
@@ -250,15 +359,29 @@ def _read_spans(folder: Path, data: Mapping[str, Any], shown: str) -> tuple[Span
             slug="run-corrupt",
             file=name,
         ) from error
+    return spans_of(text.splitlines(), name)
+
+
+def spans_of(lines: Iterable[str], shown: str) -> tuple[Span, ...]:
+    """Return the spans of ``lines``, a JSON object each.
+
+    Raises:
+        RecordsError: A line is no span of ours.
+    """
     out = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             out.append(decode(Span, json.loads(line)))
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise RecordsError(
-                f"is not a span as we write it ({error})", slug="run-corrupt", file=name, line=number
+                f"is not a span as we write it ({error})", slug="run-corrupt", file=shown, line=number
             ) from error
     return tuple(out)
+
+
+def span_line(span: Span) -> str:
+    """Return a span as its line in spans.jsonl.gz."""
+    return dump_line({"schema_version": SCHEMA_VERSION, **encode(span)})
 
 
 def _read_json(file: Path, shown: str) -> dict[str, Any]:
@@ -272,6 +395,15 @@ def _read_json(file: Path, shown: str) -> dict[str, Any]:
             slug="run-corrupt",
             file=shown,
         ) from error
+    return checked(data, shown)
+
+
+def checked(data: Any, shown: str) -> dict[str, Any]:
+    """Return ``data`` if it is a run.json that this version reads.
+
+    Raises:
+        RecordsError: It is something else, or of a newer version.
+    """
     if not isinstance(data, dict) or "run_id" not in data:
         raise RecordsError("is not a run.json of ours (no run_id)", slug="run-corrupt", file=shown)
     version = data.get("schema_version", SCHEMA_VERSION)

@@ -100,8 +100,13 @@ def _same_budget(runs: Sequence[Run]) -> None:
 
 
 def _leaves(run: Run) -> list[str]:
-    given = run.environment.get("shards")
-    return [str(x) for x in given] if isinstance(given, list | tuple) and given else [run.run_id]
+    return leaves_of(run.run_id, run.environment)
+
+
+def leaves_of(run_id: str, environment: Mapping[str, JSON]) -> list[str]:
+    """Return the ids of the jobs' runs that a run was merged from; its own where it was not."""
+    given = environment.get("shards")
+    return [str(x) for x in given] if isinstance(given, list | tuple) and given else [run_id]
 
 
 def _shards(runs: Sequence[Run]) -> set[str]:
@@ -156,6 +161,15 @@ def parse_shard(text: str) -> str:
     if not sep or not k.isdigit() or not n.isdigit() or not 1 <= int(k) <= int(n):
         raise ValueError(f"must be K/N with 1 <= K <= N, as in 2/4 (got {text!r})")
     return f"{int(k)}/{int(n)}"
+
+
+def is_part(environment: Mapping[str, JSON]) -> bool:
+    """Whether a run is a shard, or some of the shards, and not yet the whole."""
+    given = shard_of(environment)
+    try:
+        return given is not None and bool(_missing(set(map(parse_shard, given.split(" ")))))
+    except ValueError:
+        return False
 
 
 def shard_of(environment: Mapping[str, JSON]) -> str | None:
