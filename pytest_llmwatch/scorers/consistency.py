@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_llmwatch.model import Case, CaseResult, Evidence, Output, Score
 from pytest_llmwatch.scorers.base import NEGATED, Base
-from pytest_llmwatch.scorers.words import WORD
-
-_SIZES = (2, 3, 4, 5)
-_MAX_CHARS = 4_000
-"""Characters of an answer that are compared: beyond that repeats have long shown whether they agree."""
+from pytest_llmwatch.scorers.likeness import likeness
 
 
 @dataclass(frozen=True, slots=True)
 class Consistency(Base):
-    """Mean similarity of an answer to the answers of the case's other repeats (character 2- to 5-grams, cosine).
+    """Mean likeness of an answer to the answers of the case's other repeats.
+
+    Two answers are alike by the share of each other's words: function words weigh .1, words of every text .3,
+    numbers 2, others 1, and a word that is missing counts as its likeness in letters to the nearest one.
 
     One answer alone says nothing: the score is ``unscored`` until `over_repeats` has seen all of them, and
     ``not_assessable`` where there was only one.
     """
 
     name = "consistency"
+    version = "2"
 
     def applies(self, output: Output, case: Case) -> bool:
         """Return False: it takes repeats, which only a run has."""
@@ -43,38 +42,11 @@ class Consistency(Base):
 
 
 def similarities(texts: Sequence[str]) -> list[float]:
-    """Return for each text its mean cosine similarity to the others, in [0, 1].
-
-    Character 2- to 5-grams within words (punctuation and case left out), counted as 1 + ln n. Equal texts have
-    similarity 1. No idf: a handful of repeats is no corpus, and idf over them would belittle what they share.
-    """
-    vectors = [_vector(text) for text in texts]
+    """Return for each text its mean likeness to the others, in [0, 1]; equal texts are 1. See `likeness`."""
     n = len(texts)
-    out = []
-    for i, vector in enumerate(vectors):
-        total = 0.0
-        for j, other in enumerate(vectors):
-            if i != j:
-                total += 1.0 if texts[i] == texts[j] else _dot(vector, other)
-        out.append(min(1.0, total / (n - 1)) if n > 1 else 1.0)
-    return out
-
-
-def _vector(text: str) -> dict[str, float]:
-    grams: Counter[str] = Counter()
-    for word in WORD.findall(text[:_MAX_CHARS].lower()):
-        padded = f" {word} "
-        for size in _SIZES:
-            grams.update(padded[i : i + size] for i in range(max(1, len(padded) - size + 1)))
-    vector = {gram: 1 + math.log(n) for gram, n in grams.items()}
-    norm = math.sqrt(sum(v * v for v in vector.values())) or 1.0
-    return {gram: v / norm for gram, v in vector.items()}
-
-
-def _dot(a: dict[str, float], b: dict[str, float]) -> float:
-    if len(b) < len(a):
-        a, b = b, a
-    return sum(v * b[gram] for gram, v in a.items() if gram in b)
+    if n < 2:
+        return [1.0] * n
+    return [min(1.0, (sum(row) - 1.0) / (n - 1)) for row in likeness(texts)]
 
 
 def over_repeats(results: Sequence[CaseResult]) -> tuple[CaseResult, ...]:

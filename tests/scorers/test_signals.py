@@ -223,3 +223,27 @@ def test_similarity() -> None:
     assert similarities(["abc", "xyz"]) == [0.0, 0.0]
     assert similarities(["", ""]) == [1.0, 1.0]
     assert similarities(["The lamp is red.", "the lamp is RED"])[0] == pytest.approx(1)
+    assert similarities(["Yes.", "No."]) == [0.0, 0.0]
+    assert similarities(["", "a"]) == [0.0, 0.0]
+
+
+def test_similarity_weighs_what_is_said() -> None:
+    red, number, function, word = similarities_to("The lamp costs 49 euros.", [
+        "The lamps cost 49 euros.", "The lamp costs 59 euros.", "A lamp costs 49 euros.",
+        "The table costs 49 euros.",
+    ])  # fmt: skip
+    assert red == pytest.approx(1)  # stems
+    assert number < word < function < 1
+    assert similarities(["今天天气很好", "今天天气不好"])[0] == pytest.approx(5 / 6)
+    near, far = similarities_to("The organisation moved.", ["The organization moved.", "The elephant moved."])
+    assert near > far + 0.1
+
+
+def similarities_to(text: str, others: list[str]) -> list[float]:
+    return [similarities([text, other])[0] for other in others]
+
+
+def test_similarity_of_long_repeats_is_cut_and_bounded() -> None:
+    long = " ".join(f"word{'abcdefghij'[i % 10]}{'klmnopqrst'[i // 10 % 10]}{i}" for i in range(100_000))
+    assert similarities([long, long + " end"]) == [1.0, 1.0]  # beyond the first 4,000 characters
+    assert similarities(["x" * 1_000_000, "y" * 1_000_000]) == [0.0, 0.0]
