@@ -83,6 +83,8 @@ BROUGHT = {
     "aiohttp",
     "multidict",
 }
+# imported by the modules of an extra alone, see the owners in test_layers.py
+OF_EXTRAS = {"sqlalchemy": "sql"}
 DISTRIBUTIONS = {"yaml": "pyyaml", "vcr": "vcrpy", "genai_prices": "genai-prices"}
 
 
@@ -96,5 +98,8 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported(project_r
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 found.add(node.module.split(".")[0])
-    outside = found - set(sys.stdlib_module_names) - {"pytest_llmwatch"} - BROUGHT
+    for name, extra in OF_EXTRAS.items():
+        brought = " ".join(project["optional-dependencies"][extra]).lower()
+        assert name in found and name in brought, f"{name} is not what the extra {extra} is for"  # noqa: PT018
+    outside = found - set(sys.stdlib_module_names) - {"pytest_llmwatch"} - BROUGHT - set(OF_EXTRAS)
     assert {DISTRIBUTIONS.get(name, name) for name in outside} == declared
