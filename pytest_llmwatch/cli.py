@@ -17,6 +17,7 @@ from pytest_llmwatch import (
     cli_history,
     cli_merge,
     cli_plan,
+    cli_score,
     cli_windows,
 )
 from pytest_llmwatch.cli_load import STORE, load
@@ -85,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("-o", "--output", type=Path, default=Path(DEFAULT_REPORT), metavar="DIR")
     report.set_defaults(run=cmd_report)
 
+    cli_score.add(commands)
     cli_compare.add(commands)
     cli_baseline.add(commands)
     cli_cassettes.add(commands)

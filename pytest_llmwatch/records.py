@@ -29,6 +29,7 @@ from pytest_llmwatch.records_calls import (
     to_records,
 )
 from pytest_llmwatch.records_calls import scores as read_scores
+from pytest_llmwatch.records_shapes import flatten, messages_of, opened
 
 __all__ = ["Reader", "Record", "Records", "dump_line", "read_records", "to_record", "to_records", "to_run"]
 
@@ -145,9 +146,8 @@ class Reader:
         """
         try:
             value = json.loads(raw)
-        except (json.JSONDecodeError, RecursionError) as error:
-            what = f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else "too deep"
-            raise self._error(f"is not valid JSON: {what}", "records-json", line) from error
+        except (ValueError, RecursionError) as error:
+            raise self._error(f"is not valid JSON: {why_no_json(error)}", "records-json", line) from error
         if not isinstance(value, dict):
             raise self._error("a record must be a JSON object on one line", "records-json", line)
         if "schema_version" in value and isinstance(value.get("nodeid"), str | None):
@@ -173,7 +173,7 @@ class Reader:
         data: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         exact: set[str] = set()
-        for key, item in _flatten(value, self._rename):
+        for key, item in flatten(opened(value), self._rename):
             target = fields.target_of(self._rename.get(key, key))
             if target is None:
                 extra[key] = item
@@ -214,7 +214,7 @@ class Reader:
             return dict(item)
         if name == "passed" and not isinstance(item, bool):
             raise fields.BadValue("must be true or false")
-        return item
+        return messages_of(item) if name in ("input", "output") and not target.exact else item
 
     def _foreign(self, data: dict[str, Any], extra: dict[str, Any], line: int) -> Record:
         try:
@@ -315,25 +315,13 @@ def to_run(
     )
 
 
-def _flatten(value: Mapping[str, Any], rename: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
-    """Yield keys and values; ``usage``, ``attributes``, ``gen_ai`` and renamed paths are dotted out of objects."""
-    dotted = {key.split(".", 1)[0] for key in rename if "." in key}
-    for key, item in value.items():
-        opened = key in ("usage", "gen_ai", "llm_usage", "token_usage") or key in dotted
-        if key == "attributes" and isinstance(item, Mapping):
-            yield from _flatten(item, {})
-        elif opened and isinstance(item, Mapping):
-            yield from _dotted("usage" if key.endswith("_usage") else key, item)
-        else:
-            yield key, item
-
-
-def _dotted(prefix: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            yield from _dotted(f"{prefix}.{key}", item)
-        else:
-            yield f"{prefix}.{key}", item
+def why_no_json(error: Exception) -> str:
+    """Return in a few words why a line could not be read as JSON."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} (column {error.colno})"
+    if isinstance(error, RecursionError):
+        return "too deep"
+    return "a number in it has too many digits"  # Python's limit against slow conversions
 
 
 def _lines(path: Path, display: str) -> Iterator[tuple[int, str]]:

@@ -194,16 +194,21 @@ def as_text(value: Any) -> str | None:
         return value
     if isinstance(value, list) and value and all(isinstance(m, Mapping) and "role" in m for m in value):
         if len(value) == 1:
-            return _content(value[0].get("content"))
-        return "\n".join(f"{m['role']}: {_content(m.get('content'))}" for m in value)
+            return _content(value[0].get("content", value[0].get("parts")))
+        return "\n".join(f"{m['role']}: {_content(m.get('content', m.get('parts')))}" for m in value)
     return json.dumps(value, ensure_ascii=False)
 
 
 def _content(value: Any) -> str:
     if isinstance(value, list):
-        parts = [p.get("text", "") if isinstance(p, Mapping) else str(p) for p in value]
-        return "".join(str(p) for p in parts)
+        return "".join(_part(p) if isinstance(p, Mapping) else str(p) for p in value)
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    # spans write {"type": "text", "content": ...}, chats {"type": "text", "text": ...}
+    said = part.get("text", part.get("content", "") if part.get("type") == "text" else "")
+    return said if isinstance(said, str) else ""
 
 
 def documents(value: Any) -> tuple[str, ...]:

@@ -62,9 +62,40 @@ EVALUATION_ATTRIBUTES = {
 }
 
 
+READ_ATTRIBUTES = {
+    "gen_ai.input.messages": "input",
+    "gen_ai.output.messages": "output",
+    "gen_ai.prompt": "input",
+    "gen_ai.completion": "output",
+    "gen_ai.tool.call.arguments": "input",
+    "gen_ai.tool.call.result": "output",
+}
+"""Contents that are read from other people's spans and never written: attribute -> our field."""
+
+INDEXED_PREFIXES = ("gen_ai.prompt.", "gen_ai.completion.")
+"""Where instrumentations write messages as ``<prefix><number>.<part>``."""
+
+
+class Indexed(NamedTuple):
+    """Where an indexed attribute belongs: our field, which message, and which part of it."""
+
+    field: str
+    number: int
+    part: str
+
+
+def indexed(name: str) -> Indexed | None:
+    """Return the place of an indexed attribute (``gen_ai.prompt.0.content``), None where ``name`` is none."""
+    for prefix, ours in zip(INDEXED_PREFIXES, ("input", "output"), strict=True):
+        if name.startswith(prefix):
+            number, _, part = name.removeprefix(prefix).partition(".")
+            return Indexed(ours, int(number), part) if number.isdecimal() and len(number) < 6 and part else None
+    return None
+
+
 def field_of(name: str) -> str | None:
     """Return our field for an OpenTelemetry attribute name (current or legacy), or None."""
-    return _BY_NAME.get(name)
+    return _BY_NAME.get(name) or READ_ATTRIBUTES.get(name)
 
 
 _BY_NAME = {

@@ -157,6 +157,8 @@ def get(name: str, options: Mapping[str, Any] | None = None) -> Scorer:
         raise UsageError(
             f"unknown scorer {name!r}{nearest(name, names())}; known: {', '.join(names())}", slug="scorer-unknown"
         )
+    if not options:
+        return _cached(name, "{}")
     try:
         key = json.dumps(options, sort_keys=True)
     except (TypeError, ValueError):

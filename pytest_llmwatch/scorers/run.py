@@ -38,20 +38,58 @@ def score(
     Raises:
         UsageError: A scorer is not known, or its options are wrong.
     """
-    wanted = tuple(map(as_spec, specs)) if specs is not None else applicable(output, case)
-    parts = [s for s in wanted if s.name not in _MADE_OF_OTHERS]
-    scores = [score_one(output, case, spec, weights) for spec in parts]
-    for spec in wanted:
-        if spec.name == "derived":
-            scores.append(_derived(output, case, spec, list(zip(parts, scores, strict=True)), weights))
-            parts.append(spec)
-    known = list(zip(parts, scores, strict=True))
-    for spec in wanted:
-        if spec.name == "composite":
+    if specs is None:
+        return Prepared(applicable(output, case), weights, all_that_apply=True).score(output, case)
+    return Prepared(tuple(map(as_spec, specs)), weights).score(output, case)
+
+
+class Prepared:
+    """Scorers looked up once, to score many answers by."""
+
+    __slots__ = ("_all", "_composites", "_derived", "_parts", "names", "specs", "weights")
+
+    def __init__(
+        self,
+        specs: Sequence[ScorerSpec],
+        weights: Mapping[str, float] | None = None,
+        *,
+        all_that_apply: bool = False,
+    ) -> None:
+        """Look up the scorers.
+
+        Args:
+            specs: What to score by.
+            weights: Of the composite, see `score`.
+            all_that_apply: Nobody asked for these by name, so a composite without a value is left out.
+
+        Raises:
+            UsageError: A scorer is not known, or its options are wrong.
+        """
+        self.specs = tuple(specs)
+        self.weights = weights
+        self._all = all_that_apply
+        self._parts = [(s, registry.get(s.name, s.options)) for s in self.specs if s.name not in _MADE_OF_OTHERS]
+        self._derived = [s for s in self.specs if s.name == "derived"]
+        self._composites = [s for s in self.specs if s.name == "composite"]
+        ordered = (*(s for s, _ in self._parts), *self._derived, *self._composites)
+        self.names = tuple(s.label or s.name for s in ordered)
+        """Names of the scores, in their order."""
+
+    def score(self, output: Output, case: Case) -> tuple[Score, ...]:
+        """Return the scores of one answer, in the order of `names`."""
+        weights = self.weights
+        scores = [finish(_guarded(scorer, output, case), spec, weights) for spec, scorer in self._parts]
+        if not self._derived and not self._composites:
+            return tuple(scores)
+        known = list(zip((s for s, _ in self._parts), scores, strict=True))
+        for spec in self._derived:
+            known.append((spec, _derived(output, case, spec, known, weights)))
+        scores = [found for _spec, found in known]
+        for spec in self._composites:
             found = _composite(output, case, spec, known, weights)
-            if specs is not None or found.value is not None:
+            if not self._all or found.value is not None:
                 scores.append(found)
-    return tuple(scores)
+        return tuple(scores)
 
 
 def applicable(output: Output, case: Case) -> tuple[ScorerSpec, ...]:
@@ -82,6 +120,8 @@ def score_one(output: Output, case: Case, spec: ScorerSpec, weights: Mapping[str
 def finish(found: Score, spec: ScorerSpec, weights: Mapping[str, float] | None = None) -> Score:
     """Apply a spec's label, negation, weight and threshold to a score."""
     name = spec.label or spec.name
+    if not weights and name == found.name and spec == ScorerSpec(spec.name, spec.options, line=spec.line):
+        return found  # nothing to apply
     value, explanation = found.value, found.explanation
     if spec.negate and value is not None:
         value, explanation = 1 - value, NEGATED + explanation
