@@ -161,7 +161,10 @@ KNOWN_SCORERS: tuple[str, ...] = (
     "html", "markdown", "sql", "language", "short_output", "perplexity", "quoted_spans", "context_precision",
     "context_recall", "context_hit_rate", "context_mrr", "context_ndcg", "context_use", "tool_used",
     "tool_sequence", "tool_schema", "step_count", "finish_reason", "guardrail", "prompt_leak", "policy",
-    "function", "any_of", "k_of", "all_of", "derived",
+    "function", "any_of", "k_of", "all_of", "derived", "judge", "judge_pairwise", "groundedness_judge",
+    "factuality", "closedqa", "answer_relevance", "context_relevance", "context_recall_judge",
+    "conversation_relevance", "goal_success", "possible", "security_judge", "moderation_judge", "sql_judge",
+    "summary_judge", "translation_judge",
 )  # fmt: skip
 """Scorer names that a budget may gate without being told of more."""
 
@@ -258,6 +261,7 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "url": Field("string"),
         "keep_days": Field("integer", low=1),
         "keep_runs": Field("integer", low=1),
+        "keep_bodies_days": Field("integer", low=0),
         "max_bytes": Field("integer", low=1),
     },
     "plugins": {"modules": Field("strings")},

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_llmwatch.model import Case, Output, Score, ScorerSpec
+from pytest_llmwatch.scorers.asking import made_of
 from pytest_llmwatch.scorers.base import Base
 from pytest_llmwatch.scorers.options import option
 
@@ -93,9 +94,11 @@ class Composite(Base):
                 f"Only {coverage:.0%} of the weight could be assessed (needs {self.min_coverage:.0%}): {listed}.",
                 coverage=coverage,
             )
-        return self.result(
+        found = self.result(
             value / assessed, f"{listed}; {coverage:.0%} of the weight assessed.", coverage=coverage
         )
+        used = [s.version for spec, s in parts if {spec.name, spec.label} & set(weights)]
+        return replace(found, version=made_of(found.version, used))
 
 
 def _part(name: str, parts: Sequence[tuple[ScorerSpec, Score]]) -> float | None:

@@ -6,10 +6,11 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_llmwatch.model import Case, Evidence, Output, Score, ScorerSpec
+from pytest_llmwatch.scorers.asking import made_of
 from pytest_llmwatch.scorers.base import Base
 from pytest_llmwatch.scorers.options import option
 
@@ -200,4 +201,5 @@ class Derived(Base):
         found = formula.value({name: value for name, value in values.items() if value is not None})
         if not -1e-9 <= found <= 1 + 1e-9:
             raise ValueError(f"the formula gives {found:g}, not a value in [0, 1]; use clip(...)")
-        return self.result(found, f"{self.formula} = {found:.3g}.", evidence)
+        made = self.result(found, f"{self.formula} = {found:.3g}.", evidence)
+        return replace(made, version=made_of(made.version, (known[name].version for name in formula.names)))

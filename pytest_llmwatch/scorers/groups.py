@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.model import Case, Evidence, Output, Score, ScorerSpec
+from pytest_llmwatch.scorers.asking import made_of
 from pytest_llmwatch.scorers.base import Base
 from pytest_llmwatch.scorers.options import option
 from pytest_llmwatch.scorers.specs import as_spec
@@ -82,6 +83,10 @@ def _evidence(found: Sequence[tuple[ScorerSpec, Score]]) -> list[Evidence]:
     return out
 
 
+def _made_of(score: Score, found: Sequence[tuple[ScorerSpec, Score]]) -> Score:
+    return replace(score, version=made_of(score.version, (s.version for _spec, s in found)))
+
+
 @dataclass(frozen=True, slots=True)
 class KOf(Group):
     """Whether at least ``k`` of the members meet their thresholds: 1, else the share of ``k`` that does.
@@ -116,7 +121,7 @@ class KOf(Group):
                 f"{met} of {len(found)} members met, {self.k} wanted, {unknown} could not be scored."
             )
         said = f"{met} of {len(found)} members met, {self.k} wanted."
-        return self.result(min(1.0, met / self.k), said, _evidence(found))
+        return _made_of(self.result(min(1.0, met / self.k), said, _evidence(found)), found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,5 +171,5 @@ class AllOf(Group):
         missed = [s.name for spec, s in found if s.value is not None and s.value < _limit(spec)]
         said = f"Mean {value:.3f} of {len(known)} members"
         if self.require and missed:
-            return self.result(0.0, f"{said}; missed: {', '.join(missed)}.", _evidence(found), coverage=coverage)
-        return self.result(value, said + ".", _evidence(found), coverage=coverage)
+            value, said = 0.0, f"{said}; missed: {', '.join(missed)}"
+        return _made_of(self.result(value, said + ".", _evidence(found), coverage=coverage), found)
