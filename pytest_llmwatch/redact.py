@@ -19,6 +19,7 @@ from pytest_llmwatch import redact_nested as nested
 from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.redact_base import Pattern, has_digit, number_windows, word_windows
 from pytest_llmwatch.redact_patterns import PATTERNS, SECRET_KEYS
+from pytest_llmwatch.redact_shape import Shape
 
 _DEFAULT_SALT = "llmwatch"
 _USER_PATTERN_SECONDS = 1.0
@@ -34,9 +35,6 @@ _SECRET_VARIABLES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_PASSWD", "_PASS
 _KEY_PARTS = ("key", "auth", "pass", "secret", "token", "cookie")
 
 _PLACEHOLDER = re.compile(r"\[[A-Z][A-Z0-9_]{1,40}:[0-9a-f]{4}\]")
-
-# one of these is in whatever a pattern finds: most of prose is done with here
-_SUSPECT = re.compile(r"[\d@%\\&{]|[A-Za-z0-9_+/-]{16}|PRIVATE KEY|[Bb]asic|BASIC")
 
 T = TypeVar("T")
 
@@ -107,7 +105,8 @@ class Redactor:
                 user, no text inside.
         """
         if sure:
-            found = [f for f in self._plain(s, personal=False) if not f.personal]
+            shape = Shape(s)
+            found = [f for f in self._plain(s, shape, shape.runs(), personal=False) if not f.personal]
             found += [f for value, kind in self._learned.items() for f in _occurrences(value, kind, s)]
         else:
             found = self._find(s, 0)
@@ -126,17 +125,21 @@ class Redactor:
         return kept
 
     def _find(self, s: str, depth: int) -> list[Finding]:
-        if not self._user and (len(s) < _SHORTEST or _SUSPECT.search(s) is None):
+        if len(s) < _SHORTEST and not self._user:
+            return []
+        shape = Shape(s)
+        if not shape.suspicious and not self._user:
             return []
         if nested.is_inline_file(s):
             return self._inline(s, depth)
-        found = list(self._plain(s))
+        runs = shape.runs()
+        found = list(self._plain(s, shape, runs))
         for value, kind in self._learned.items():
             found.extend(_occurrences(value, kind, s))
         for name, search in self._user:
             found.extend(Finding(name.upper(), start, end, custom=True) for start, end in search(s))
         if depth < _DEEPEST:
-            for start, end, inner in nested.encoded_texts(s):
+            for start, end, inner in nested.encoded_texts(s, runs):
                 inside = self._find(inner, depth + 1)
                 if inside:
                     first = inside[0]
@@ -149,27 +152,27 @@ class Redactor:
                 found = self._in_json(s, found, depth)
         return found
 
-    def _plain(self, s: str, *, personal: bool = True) -> Iterator[Finding]:
-        windows = number_windows(s) if personal else []
+    def _plain(
+        self, s: str, shape: Shape, runs: list[tuple[int, int]], *, personal: bool = True
+    ) -> Iterator[Finding]:
+        windows = number_windows(s) if personal and shape.has_number() else []
         whole = [(0, len(s))]
+        words = " ".join([s[start:end] for start, end in runs])
         lower = s.lower()
         for pattern in self._patterns:
-            if (pattern.personal and not personal) or (pattern.numeric and not windows):
+            if (
+                (not words)
+                if pattern.run
+                else (pattern.personal and not personal) or (pattern.numeric and not windows)
+            ):
                 continue
-            # plain loops: this is done for each pattern and each text that a run keeps
-            if pattern.needles:
-                for needle in pattern.needles:
-                    if needle in s:
-                        break
-                else:
-                    continue
-            if pattern.words:
-                for word in pattern.words:
-                    if word in lower:
-                        break
-                else:
-                    continue
-            places = windows if pattern.numeric else whole
+            if pattern.needles and not _any_in(pattern.needles, words if pattern.run else s):
+                continue
+            if pattern.words and not _any_in(pattern.words, lower):
+                continue
+            if pattern.forms and not shape.has(pattern.forms):
+                continue
+            places = runs if pattern.run else windows if pattern.numeric else whole
             if pattern.reach is not None and len(lower) == len(s):
                 places = word_windows(lower, pattern.words, pattern.reach)
             for start, end in places:
@@ -313,6 +316,13 @@ _NO_TEXT = frozenset({type(None), bool, int, float})
 @functools.cache
 def _fields(cls: type, leave: frozenset[str]) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(cls) if f.name not in leave)
+
+
+def _any_in(words: tuple[str, ...], s: str) -> bool:
+    for word in words:  # noqa: SIM110 (twice as fast, done for each pattern and each text that a run keeps)
+        if word in s:
+            return True
+    return False
 
 
 def _matches(pattern: Pattern, s: str, first: int, last: int) -> Iterator[Finding]:

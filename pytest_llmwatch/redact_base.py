@@ -14,7 +14,8 @@ class Pattern:
     ``check`` takes that text and refuses look-alikes; ``personal`` marks personal data, which can be switched off;
     ``numeric`` patterns are only tried around long numbers (`number_windows`). ``needles`` are looked for in the
     text as it is, ``words`` (lower case) in any case. ``reach`` says how far before such a word a match can begin,
-    and how far behind its beginning it can end: only there the expression is tried; None = anywhere.
+    and how far behind its beginning it can end: only there the expression is tried; None = anywhere. A ``run``
+    matches nothing but one long word (`redact_shape.Shape.runs`); ``forms`` are shapes of which it needs one.
     """
 
     kind: str
@@ -25,6 +26,8 @@ class Pattern:
     numeric: bool = False
     words: tuple[str, ...] = ()
     reach: tuple[int, int] | None = None
+    run: bool = False
+    forms: tuple[bytes, ...] = ()
 
 
 NUMBER = re.compile(r"\d[ ()./-]{0,2}(?:\d[ ()./-]{0,2}){6}[\d ()./-]*")
@@ -77,10 +80,14 @@ def make(
     numeric: bool = False,
     words: tuple[str, ...] = (),
     reach: tuple[int, int] | None = None,
+    run: bool = False,
+    forms: tuple[bytes, ...] = (),
     flags: int = 0,
 ) -> Pattern:
     """Return a pattern with its expression compiled."""
-    return Pattern(kind, re.compile(expression, flags), needles, check, personal, numeric, words, reach)
+    return Pattern(
+        kind, re.compile(expression, flags), needles, check, personal, numeric, words, reach, run, forms
+    )
 
 
 # a key may also follow an escape that is written out (\n, \u003d, %20): the letters of the escape are not its own

@@ -207,15 +207,19 @@ def inline_text(s: str) -> str | None:
     return _decoded(s[s.index(",") + 1 :])
 
 
-def encoded_texts(s: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, text) of the words in ``s`` that are base64 of readable ASCII text."""
-    if len(s) < 16:
-        return
-    for match in _ENCODED.finditer(s):
-        if match.end() - match.start() <= _LONGEST_ENCODED:
-            text = _decoded(match[0])
-            if text is not None and text.isascii() and all(c.isprintable() or c in "\r\n\t" for c in text):
-                yield match.start(), match.end(), text
+def encoded_texts(s: str, runs: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, str]]:
+    """Yield (start, end, text) of the words in ``s`` that are base64 of readable ASCII text.
+
+    Args:
+        s: The text.
+        runs: Where its long words stand.
+    """
+    for first, last in runs:
+        for match in _ENCODED.finditer(s, first, last):
+            if match.end() - match.start() <= _LONGEST_ENCODED:
+                text = _decoded(match[0])
+                if text is not None and text.isascii() and all(c.isprintable() or c in "\r\n\t" for c in text):
+                    yield match.start(), match.end(), text
 
 
 def _decoded(word: str) -> str | None:

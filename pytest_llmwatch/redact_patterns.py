@@ -53,15 +53,18 @@ SECRETS: tuple[Pattern, ...] = (
         "PRIVATE KEY",
         flags=re.DOTALL,
     ),
-    make("ANTHROPIC_KEY", START + r"sk-ant-[A-Za-z0-9_-]{16,}", "sk-ant-"),
+    make("ANTHROPIC_KEY", START + r"sk-ant-[A-Za-z0-9_-]{16,}", "sk-ant-", run=True),
     make(
         "OPENAI_KEY",
         START + r"sk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]{20,}",
         "sk-",
         check=looks_random,
+        run=True,
     ),
-    make("GOOGLE_KEY", START + r"(?:AIza[0-9A-Za-z_-]{30,}|GOCSPX-[0-9A-Za-z_-]{20,})", "AIza", "GOCSPX-"),
-    make("GOOGLE_TOKEN", START + r"ya29\.[0-9A-Za-z_-]{20,}", "ya29."),
+    make(
+        "GOOGLE_KEY", START + r"(?:AIza[0-9A-Za-z_-]{30,}|GOCSPX-[0-9A-Za-z_-]{20,})", "AIza", "GOCSPX-", run=True
+    ),
+    make("GOOGLE_TOKEN", START + r"ya29\.[0-9A-Za-z_-]{20,}", "ya29.", run=True),
     make(
         "AWS_KEY",
         START + r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])",
@@ -69,6 +72,7 @@ SECRETS: tuple[Pattern, ...] = (
         "ASIA",
         "ABIA",
         "ACCA",
+        run=True,
     ),
     make(
         "AWS_SECRET",
@@ -81,13 +85,25 @@ SECRETS: tuple[Pattern, ...] = (
         "GITHUB_TOKEN",
         START + r"(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{22,})",
         *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+        run=True,
     ),
-    make("GITLAB_TOKEN", START + r"gl(?:pat|ptt|dt|rt)-[A-Za-z0-9_-]{18,}", "glpat-", "glptt-", "gldt-", "glrt-"),
-    make("SLACK_TOKEN", START + r"(?:xox[abeprs]|xapp)-[A-Za-z0-9-]{10,}", "xox", "xapp-", check=has_digit),
+    make(
+        "GITLAB_TOKEN",
+        START + r"gl(?:pat|ptt|dt|rt)-[A-Za-z0-9_-]{18,}",
+        "glpat-",
+        "glptt-",
+        "gldt-",
+        "glrt-",
+        run=True,
+    ),
+    make(
+        "SLACK_TOKEN", START + r"(?:xox[abeprs]|xapp)-[A-Za-z0-9-]{10,}", "xox", "xapp-", check=has_digit, run=True
+    ),
     make(
         "SLACK_WEBHOOK",
         r"hooks\.slack\.com/(?:services|workflows)/(?P<secret>[A-Za-z0-9_/-]{20,})",
         "hooks.slack.com",
+        run=True,
     ),
     make(
         "STRIPE_KEY",
@@ -95,8 +111,9 @@ SECRETS: tuple[Pattern, ...] = (
         "_live_",
         "_test_",
         "whsec_",
+        run=True,
     ),
-    make("HUGGINGFACE_TOKEN", START + r"(?:hf|api_org)_[A-Za-z0-9]{20,}", "hf_", "api_org_"),
+    make("HUGGINGFACE_TOKEN", START + r"(?:hf|api_org)_[A-Za-z0-9]{20,}", "hf_", "api_org_", run=True),
     make(
         "VENDOR_KEY",
         START + r"(?:gsk_|xai-|pplx-|r8_|nvapi-|npm_|dop_v1_|dapi|shpat_)[A-Za-z0-9_-]{24,}",
@@ -110,10 +127,11 @@ SECRETS: tuple[Pattern, ...] = (
         "dapi",
         "shpat_",
         check=has_digit,
+        run=True,
     ),
-    make("PYPI_TOKEN", START + r"pypi-AgE[A-Za-z0-9_-]{30,}", "pypi-AgE"),
-    make("SENDGRID_KEY", START + r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}", "SG."),
-    make("JWT", START + r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}", "eyJ"),
+    make("PYPI_TOKEN", START + r"pypi-AgE[A-Za-z0-9_-]{30,}", "pypi-AgE", run=True),
+    make("SENDGRID_KEY", START + r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}", "SG.", run=True),
+    make("JWT", START + r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}", "eyJ", run=True),
     make(
         "BEARER",
         r"(?i)\bbearer\s{1,4}(?P<secret>[A-Za-z0-9._~+/-]{16,}={0,2})",

@@ -108,13 +108,14 @@ PERSONAL: tuple[Pattern, ...] = (
         "EMAIL",
         _AT_START + r"[A-Za-z0-9_](?:[A-Za-z0-9._+-]|%(?!40)){0,63}(?:@|%40)"
         r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9])",
-        "@",
-        "%40",
+        words=("@", "%40"),
+        reach=(80, 480),
         personal=True,
     ),
     make(
         "IBAN",
         r"[A-Z](?<![A-Za-z0-9][A-Z])[A-Z]\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?(?![A-Za-z0-9])",
+        forms=(b"AA00",),
         check=iban,
         personal=True,
     ),
@@ -204,7 +205,7 @@ PERSONAL: tuple[Pattern, ...] = (
     make(
         "IP",
         r"\d(?<![\w./:-]\d)(?<!ersion \d)\d{0,2}(?:\.\d{1,3}){3}(?![\w-]|\.\d)",
-        ".",
+        forms=(b"0.0",),
         check=_ip,
         personal=True,
     ),

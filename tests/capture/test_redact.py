@@ -13,6 +13,7 @@ from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.redact import Redactor
 from pytest_llmwatch.redact_base import word_windows
 from pytest_llmwatch.redact_patterns import PATTERNS
+from pytest_llmwatch.redact_shape import Shape
 
 REDACTOR = Redactor()
 
@@ -194,20 +195,75 @@ def test_any_json_keeps_its_shape(value: object) -> None:
 
 def test_looking_only_around_a_word_finds_what_looking_everywhere_does() -> None:
     patterns = [p for p in PATTERNS if p.reach is not None]
-    assert len(patterns) == 3
+    assert {p.kind for p in patterns} == {"SECRET", "EMAIL"}
     names = ["api_key", "subscription_access_key", "encryption-accesskey", "token", "refresh_token", "PassPhrase"]
     names += ["?sig=", "&signature=", "key=", "&code=", "authKEY", "mytoken", "secret"]
     between = [":", "= ", "=>", '": "', "   ", '\\"', " b'", ",", "\n"]
     pieces = [*names, *between, "abc123" * 3, "x9" * 40, "Z8" * 150, "Q7" * 300, "plain words here "]
+    pieces += ["ann.lee", "@", "%40", "mail.example.org", "a" * 60 + ".", "x" * 63 + ".y" * 30 + ".com"]
     some = random.Random(5)
     found = 0
     for _ in range(2000):
         text = "".join(some.choice(pieces) for _ in range(some.randint(2, 40)))
         for pattern in patterns:
             assert pattern.reach is not None
-            everywhere = [m.span("secret") for m in pattern.expression.finditer(text)]
+            group = 1 if pattern.expression.groups else 0
+            everywhere = [m.span(group) for m in pattern.expression.finditer(text)]
             places = word_windows(text.lower(), pattern.words, pattern.reach)
-            around = [m.span("secret") for a, b in places for m in pattern.expression.finditer(text, a, b)]
+            around = [m.span(group) for a, b in places for m in pattern.expression.finditer(text, a, b)]
             assert around == everywhere, text
             found += len(everywhere)
     assert found > 1000
+
+
+def test_what_a_texts_shape_rules_out_no_pattern_finds() -> None:
+    secrets = [
+        "sk-proj-" + "a1B2" * 6,
+        "ghp_" + "Zy9" * 12,
+        "xoxb-1234567890",
+        "sk_test_0123456789",
+        "AKIA" + "Q7" * 8,
+    ]
+    secrets += [
+        "SG." + "a1" * 9 + "." + "b2" * 9,
+        "eyJhbGciOi.eyJzdWIiOj.abc1",
+        "hooks.slack.com/services/" + "T0" * 10,
+    ]
+    secrets += ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432", "10.1.2.3", "192.168.0.77"]
+    pieces = [
+        *secrets,
+        "n",
+        "\\",
+        "%20",
+        " ",
+        ".",
+        "=",
+        "~",
+        "é",
+        "\u0661",
+        "\ud800",
+        "KELVIN\u212a",
+        "in prose 12 of 2023",
+    ]
+    pieces += ["(030) 901820", "4", "-", "+49 ", "a" * 13, "/", "_", "\n"]
+    some = random.Random(8)
+    ruled_out = found = 0
+    for _ in range(3000):
+        text = "".join(some.choice(pieces) for _ in range(some.randint(1, 7)))
+        shape = Shape(text)
+        runs = shape.runs()
+        for pattern in PATTERNS:
+            everywhere = [m.span() for m in pattern.expression.finditer(text)]
+            if pattern.run:
+                assert [
+                    m.span() for a, b in runs for m in pattern.expression.finditer(text, a, b)
+                ] == everywhere, text
+            possible = (not pattern.forms or shape.has(pattern.forms)) and (
+                not pattern.numeric or shape.has_number()
+            )
+            assert possible or not everywhere, text
+            found += len(everywhere)
+            ruled_out += not possible
+        assert shape.suspicious or REDACTOR.text(text) == text
+    assert found > 1000
+    assert ruled_out > 1000
