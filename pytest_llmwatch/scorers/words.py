@@ -46,23 +46,19 @@ def tokens(text: str) -> Iterator[re.Match[str]]:
 LONGEST = 40
 """Characters of a word that is looked at closely; longer ones are codes, links, or an attack."""
 
-# a word with none of these endings is its own stem; asking the stemmer costs thirty times as much
-_SUFFIXES = tuple(
-    "s ed ing y e al ful er or ion ic ance ence ant ent ism iti ous ive li ogi ist ll".split(" ")  # noqa: SIM905
-)
-
 
 @functools.lru_cache(maxsize=1)
 def _stemmer() -> Any:
-    import snowballstemmer
+    import Stemmer
 
-    return snowballstemmer.stemmer("english")
+    # `stem` keeps what it was asked
+    return Stemmer.Stemmer("english", 0)
 
 
 @functools.lru_cache(maxsize=100_000)
 def stem(word: str) -> str:
-    """Return the Snowball (Porter2) stem of a lower-case English word. Costs 0.1 ms the first time."""
-    if len(word) < 4 or len(word) > LONGEST or not word.isalpha() or not word.endswith(_SUFFIXES):
+    """Return the Snowball (Porter2) stem of a lower-case English word."""
+    if len(word) < 4 or len(word) > LONGEST or not word.isalpha():
         return word
     return str(_stemmer().stemWord(word))
 

@@ -60,7 +60,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "numpy": ("stats/",),
     "jsonschema": ("schema.py",),
     "referencing": ("schema.py",),
-    "snowballstemmer": ("scorers/",),
+    "Stemmer": ("scorers/",),
     "regex": ("scorers/", "redact"),
     # the libraries of extras: scorers/extras.py imports them by name when a scorer needs one
     "rapidfuzz": ("scorers/",),
