@@ -139,11 +139,12 @@ class ReportOptions:
 
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
-    """``[store]``: where runs are kept, and for how long (days, runs, bytes); None = no limit."""
+    """``[store]``: where runs are kept, and for how long (days, runs, bytes; texts in days); None = no limit."""
 
     url: str | None = None
     keep_days: int | None = None
     keep_runs: int | None = None
+    keep_bodies_days: int | None = None
     max_bytes: int | None = None
 
 

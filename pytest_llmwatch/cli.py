@@ -20,7 +20,7 @@ from pytest_llmwatch import (
     cli_score,
     cli_windows,
 )
-from pytest_llmwatch.cli_load import STORE, load
+from pytest_llmwatch.cli_load import add_store, load, store_of
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError
 
 if TYPE_CHECKING:
@@ -78,12 +78,15 @@ def build_parser() -> argparse.ArgumentParser:
     gate.add_argument("--window", metavar="LENGTH", help="judge sliding windows of RECORDS: 30s, 5m, 1h")
     gate.add_argument("--json", action="store_true", help="print run.json instead of the table")
     gate.add_argument("-o", "--output", type=Path, metavar="DIR", help="write the report's files there")
+    add_store(gate, "; day and month budgets sum over it")
+    gate.add_argument("--keep", action="store_true", help="keep the judged run in the store")
     gate.set_defaults(run=cmd_gate)
 
     report = commands.add_parser("report", help="render a stored run again")
     report.add_argument("runs", nargs=1, metavar="RUN")
     report.add_argument("--budget", metavar="FILE", help="judge by this budget (default: none)")
     report.add_argument("-o", "--output", type=Path, default=Path(DEFAULT_REPORT), metavar="DIR")
+    add_store(report)
     report.set_defaults(run=cmd_report)
 
     cli_score.add(commands)
@@ -135,16 +138,19 @@ def cmd_init(args: argparse.Namespace) -> int:
 
 def cmd_gate(args: argparse.Namespace) -> int:
     """Judge a stored run or RECORDS."""
-    from pytest_llmwatch import pipeline, pipeline_baseline
+    from pytest_llmwatch import pipeline, pipeline_baseline, pipeline_store
 
     setup = pipeline.load_setup(Path(args.budget), args.budget, golden=[Path("golden_sets")])
-    run, notes = load(args.run_or_records, args.map, setup)
-    found = pipeline_baseline.load(
-        args.baseline, setup.budget, [Path("golden_sets")], base=Path(), store=Path(STORE)
-    )
+    store = store_of(args, setup)
+    run, notes = load(args.run_or_records, args.map, setup, store=store)
+    found = pipeline_baseline.load(args.baseline, setup.budget, [Path("golden_sets")], base=Path(), store=store)
     if args.window:
         return cli_windows.gate(run, setup.budget, found, cli_windows.seconds(args.window), as_json=args.json)
-    report = pipeline.judge(run, setup.budget, baselines=found)
+    known = pipeline_store.chosen(args.store, setup.budget.store.url)
+    spent = pipeline_store.spent(known, Path(), run=run)
+    report = pipeline.judge(run, setup.budget, baselines=found, spent=spent)
+    if args.keep:
+        pipeline_store.keep(report, store, Path())
     _show(report, args.output, as_json=args.json, notes=notes)
     return report.exit_code
 
@@ -153,11 +159,12 @@ def cmd_report(args: argparse.Namespace) -> int:
     """Render a stored run; without a budget, with the verdicts that it was stored with."""
     from pytest_llmwatch import pipeline
 
-    run, notes = load(args.runs[0], [])
+    store = store_of(args)
+    run, notes = load(args.runs[0], [], store=store)
     if args.budget:
         report = pipeline.judge(run, pipeline.load_setup(Path(args.budget), args.budget).budget)
     else:
-        report = pipeline.stored_report(run, Path(args.runs[0]), Path(STORE))
+        report = pipeline.stored_report(run, args.runs[0], store)
     _show(report, args.output, notes=notes)
     return OK
 

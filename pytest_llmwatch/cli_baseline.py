@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch.cli_load import load, rename_map
+from pytest_llmwatch.cli_load import add_store, load, rename_map, store_of
 from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.format import plural
 
@@ -36,6 +36,7 @@ def add(commands: Any) -> None:
         parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there (one set)")
         parser.add_argument("--map", action="append", default=[], metavar="OLD=NEW", help="rename a RECORDS key")
         parser.add_argument("--alpha", type=float, default=0.01, metavar="A", help="of the self-check")
+        add_store(parser)
 
     show = sub.add_parser("show", help="print what baselines hold")
     check = sub.add_parser("check", help="validate baselines, and how often each would cry wolf")
@@ -50,7 +51,7 @@ def _runs(args: argparse.Namespace) -> list[Run]:
     rename_map(args.map)
     runs = []
     for ref in args.runs:
-        run, notes = load(ref, args.map)
+        run, notes = load(ref, args.map, store=store_of(args))
         runs.append(run)
         for note in notes:
             print(f"note: {note}")

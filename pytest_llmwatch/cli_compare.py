@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch.cli_load import STORE, rename_map
+from pytest_llmwatch.cli_load import add_store, rename_map, store_of
 from pytest_llmwatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--map", action="append", default=[], metavar="OLD=NEW", help="rename a key of RECORDS")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_store(parser)
     parser.set_defaults(run=cmd_compare)
 
 
@@ -44,7 +44,7 @@ def cmd_compare(args: argparse.Namespace) -> int:
     outcome, notes = pipeline_compare.compare(
         args.base,
         args.candidate,
-        Path(STORE),
+        store_of(args),
         metrics=tuple(args.metric),
         alpha=args.alpha,
         rename=rename_map(args.map),

@@ -7,11 +7,11 @@ import json
 import math
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmwatch import cli_prune
 from pytest_llmwatch import format as fmt
-from pytest_llmwatch.cli_load import STORE
+from pytest_llmwatch.cli_load import add_store, store_of
 from pytest_llmwatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,24 +27,26 @@ def add(commands: Any) -> None:
         "history", help="the trend over stored runs, drift, and the build that changed it"
     )
     parser.add_argument("--metric", action="append", default=[], metavar="NAME", help="only this (repeatable)")
-    parser.add_argument("--store", type=Path, default=Path(STORE), metavar="DIR", help=f"default: {STORE}")
+    add_store(parser)
     parser.add_argument("--last", type=int, metavar="N", help="only the newest N runs")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=cmd_history)
+    cli_prune.add(parser.add_subparsers(title="commands", metavar="COMMAND"))
 
 
 def cmd_history(args: argparse.Namespace) -> int:
     """Print a line per metric, those that got worse first."""
-    from pytest_llmwatch import history
-    from pytest_llmwatch.store import files
+    from pathlib import Path
 
-    folders = files.stored(args.store)
-    builds = [history.build_of(files.read_run_json(folder)) for folder in folders]
+    from pytest_llmwatch import history
+    from pytest_llmwatch.store.base import open_store
+    from pytest_llmwatch.store.merge import is_part
+
+    store = open_store(store_of(args), Path())
+    builds = [history.build_of(d) for d in store.summaries() if not is_part(d.get("environment") or {})]
     builds = sorted(builds, key=lambda b: (b.time, b.run_id))[-args.last :] if args.last else builds
     if not builds:
-        raise UsageError(
-            f"{args.store} holds no runs; keep them with --llm-store={args.store}", slug="history-empty"
-        )
+        raise UsageError(f"{store.shown} holds no runs; keep them with --llm-store", slug="history-empty")
     known = {m for b in builds for m in b.values}
     unknown = [m for m in args.metric if m not in known]
     if unknown:
@@ -56,7 +58,7 @@ def cmd_history(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([_plain(asdict(t)) for t in found], indent=2, ensure_ascii=False))
         return 0
-    print(f"{fmt.plural(len(builds), 'run')} in {args.store}")
+    print(f"{fmt.plural(len(builds), 'run')} in {store.shown}")
     for trend in sorted(found, key=lambda t: (t.alarm is None, t.worse is not True)):
         print(line(trend))
     if len(builds) < history.LEAST:

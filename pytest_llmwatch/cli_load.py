@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_llmwatch.errors import UsageError
@@ -12,18 +12,34 @@ if TYPE_CHECKING:
     from pytest_llmwatch.model import Run
     from pytest_llmwatch.pipeline import Setup
 
-STORE = ".llmwatch"
+
+def add_store(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Add the option that names the store."""
+    parser.add_argument(
+        "--store", metavar="URL", help=f"folder or database of runs (default: $LLMWATCH_STORE, .llmwatch){more}"
+    )
 
 
-def load(ref: str, renames: Sequence[str], setup: Setup | None = None) -> tuple[Run, tuple[str, ...]]:
+def store_of(args: argparse.Namespace, setup: Setup | None = None) -> str:
+    """Return the store that a command looks into: the option, the environment, the budget's, ``.llmwatch``."""
+    from pytest_llmwatch import pipeline_store
+
+    budget = setup.budget.store.url if setup is not None else None
+    return pipeline_store.chosen(args.store, budget) or pipeline_store.DEFAULT
+
+
+def load(
+    ref: str, renames: Sequence[str], setup: Setup | None = None, *, store: str | None = None
+) -> tuple[Run, tuple[str, ...]]:
     """Return the run that ``ref`` names (a RUN or a RECORDS file), and notes for the user.
 
     Raises:
         LlmwatchError: It cannot be read.
     """
-    from pytest_llmwatch import pipeline
+    from pytest_llmwatch import pipeline, pipeline_store
 
-    return pipeline.load_any(ref, Path(STORE), rename=rename_map(renames), setup=setup)
+    place = store or pipeline_store.default_store()
+    return pipeline.load_any(ref, place, rename=rename_map(renames), setup=setup)
 
 
 def rename_map(pairs: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmwatch import format as fmt
-from pytest_llmwatch.cli_load import load
+from pytest_llmwatch.cli_load import add_store, load, store_of
 from pytest_llmwatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--baseline-repeats", type=int, default=5, metavar="N", help="default 5")
     parser.add_argument("--set", dest="set_name", metavar="NAME", help="one golden set (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_store(parser)
     parser.set_defaults(run=cmd_plan)
 
 
@@ -41,7 +42,7 @@ def cmd_plan(args: argparse.Namespace) -> int:
     for name in ("repeats", "baseline_repeats"):
         if getattr(args, name) < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1", slug="plan-option")
-    run, notes = load(args.run_ref, [])
+    run, notes = load(args.run_ref, [], store=store_of(args))
     if args.set_name:
         from dataclasses import replace
 

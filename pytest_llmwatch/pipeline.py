@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch import __version__, pipeline_users
+from pytest_llmwatch import __version__, pipeline_store, pipeline_users
 from pytest_llmwatch.budget import Budget, check_scorers, empty_budget, load_budget
 from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.model import (
@@ -371,51 +371,10 @@ def write_outputs(report: Report, folder: Path) -> dict[str, Path]:
     }
 
 
-def keep(report: Report, url: str, root: Path) -> Path | None:
-    """Keep a whole run in the store ``url``; of a partial run only what it spent. Return where, or None.
-
-    Raises:
-        UsageError: The store is of a kind that is not supported.
-    """
-    from pytest_llmwatch.records import to_records
-    from pytest_llmwatch.report import run_json
-    from pytest_llmwatch.store import files
-
-    folder, run = store_folder(url, root), report.run
-    files.add_spent(folder, run.time, sum(c.cost.usd or 0.0 for c in run.calls if c.capture_mode != "replayed"))
-    if run.partial:
-        return None
-    return files.store_run(folder, run_json.render(report), to_records(run), run.spans)
-
-
-def store_folder(url: str, root: Path) -> Path:
-    """Return the folder that the store ``url`` names.
-
-    Raises:
-        UsageError: The URL names a database.
-    """
-    if "://" in url:
-        raise UsageError(
-            f"store {url.partition('://')[0]}:// is not supported by this version; name a folder",
-            slug="store-url",
-        )
-    return (root / url).resolve()
-
-
-def spent_from_store(url: str | None, root: Path, now: datetime.datetime | None = None) -> dict[str, float] | None:
-    """Return US dollars spent live today and this month by the runs in the store, None without a store."""
-    if url is None:
-        return None
-    from pytest_llmwatch.store import files
-
-    now = now or datetime.datetime.now(datetime.UTC)
-    return files.spent(store_folder(url, root), now.strftime("%Y-%m-%d"))
-
-
 def load_any(
-    ref: str, store: Path, *, rename: Mapping[str, str] | None = None, setup: Setup | None = None
+    ref: str, store: str | Path, *, rename: Mapping[str, str] | None = None, setup: Setup | None = None
 ) -> tuple[Run, tuple[str, ...]]:
-    """Return the run that ``ref`` names (folder, run.json, store id, or a RECORDS file), and notes on it.
+    """Return the run that ``ref`` names (a RUN, see `pipeline_store.find`, or a RECORDS file), and notes on it.
 
     With ``setup``, calls that hold tokens but no cost are priced as live ones are, with its prices.
 
@@ -427,28 +386,26 @@ def load_any(
 
 
 def load_judged(
-    ref: str, store: Path, *, rename: Mapping[str, str] | None = None
+    ref: str, store: str | Path, *, rename: Mapping[str, str] | None = None
 ) -> tuple[Run, tuple[str, ...], frozenset[str]]:
     """Return the run that ``ref`` names, notes on it, and the records of which nobody said whether they passed.
 
     Raises:
         RecordsError: It does not exist or cannot be read.
     """
-    from pytest_llmwatch.store import files
-
     path = Path(ref)
-    if path.is_file() and path.name != files.RUN:
+    if path.is_file() and path.name != "run.json":
         from pytest_llmwatch.records import read_records, to_run
 
         records = read_records(path, rename=rename, display=ref)
         run = to_run(
             records,
             run_id=path.name.split(".")[0],
-            hash_user=pipeline_users.hash_with(pipeline_users.key_in(store)),
+            hash_user=pipeline_users.hash_with(pipeline_users.key_in(pipeline_store.key_folder(store))),
         )
         silent = frozenset(r.result.nodeid for r in records if r.result is not None and r.passed is None)
         return run, records.notes, silent
-    return files.load_run(files.resolve(ref, store), display=ref), (), frozenset()
+    return pipeline_store.load(ref, store), (), frozenset()
 
 
 def _priced(run: Run, setup: Setup | None) -> Run:
@@ -468,17 +425,16 @@ def _priced(run: Run, setup: Setup | None) -> Run:
     return dataclasses.replace(run, calls=calls)
 
 
-def stored_report(run: Run, ref: Path, store: Path) -> Report:
+def stored_report(run: Run, ref: str, store: str | Path) -> Report:
     """Return the report of a stored run with the verdicts that it was stored with."""
     from pytest_llmwatch import measure
     from pytest_llmwatch.codec import decode
     from pytest_llmwatch.model import Verdict
-    from pytest_llmwatch.store import files
 
     aggregates = measure.aggregates(run)
-    if ref.is_file() and ref.name != files.RUN:
+    if Path(ref).is_file() and Path(ref).name != "run.json":
         return Report(run, "none", "no budget: measured, not judged", 0, aggregates=aggregates)
-    data = files.read_run_json(files.resolve(str(ref), store))
+    data = pipeline_store.run_json(ref, store)
     return Report(
         run,
         data.get("verdict", "none"),

@@ -13,11 +13,9 @@ from pytest_llmwatch.compare import Options
 from pytest_llmwatch.errors import BaselineError, UsageError
 from pytest_llmwatch.model import Baseline, Run
 
-STORE = ".llmwatch"
-
 
 def load(
-    ref: str | None, budget: Budget, roots: Iterable[Path], *, base: Path, store: Path
+    ref: str | None, budget: Budget, roots: Iterable[Path], *, base: Path, store: str | Path
 ) -> dict[str, Baseline]:
     """Return the baselines to compare with, by golden set.
 
@@ -27,7 +25,7 @@ def load(
         budget: Its ``[drift]`` may name them; without one, and without ``ref``, there is nothing to compare.
         roots: Folders of golden sets.
         base: What a relative path is relative to.
-        store: Folder of stored runs.
+        store: Where runs are looked up by id.
 
     Raises:
         UsageError: ``ref`` names nothing, or a baseline is damaged.
@@ -43,7 +41,7 @@ def load(
     return out
 
 
-def _named(ref: str, base: Path, store: Path) -> dict[str, Baseline]:
+def _named(ref: str, base: Path, store: str | Path) -> dict[str, Baseline]:
     path = base / ref
     if path.is_file() and path.name != "run.json" and path.suffix == ".json":
         return _files([path])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def compare(
     base: str,
     candidate: str,
-    store: Path,
+    store: str | Path,
     *,
     metrics: tuple[str, ...] = (),
     alpha: float = 0.01,
@@ -28,7 +28,7 @@ def compare(
     Args:
         base: What to compare with.
         candidate: What may be worse.
-        store: Folder of stored runs, for ids.
+        store: Where runs are looked up by id.
         metrics: Names to compare; empty = all that both sides have.
         alpha: Chance that a comparison in which nothing changed fails.
         rename: Keys of RECORDS to rename.
@@ -59,7 +59,7 @@ def compare(
     return comparing.compare(before, after, options), (*notes, *more)
 
 
-def _samples(ref: str, store: Path, rename: Mapping[str, str] | None) -> tuple[Samples, tuple[str, ...]]:
+def _samples(ref: str, store: str | Path, rename: Mapping[str, str] | None) -> tuple[Samples, tuple[str, ...]]:
     run, notes, unjudged = pipeline.load_judged(ref, store, rename=rename)
     return samples_of(run, unjudged=unjudged), notes
 

@@ -49,11 +49,19 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         "--llm-baseline",
         {
             "metavar": "REF",
-            "help": "what [drift] compares with: baseline file, stored run (default: budget.toml's)",
+            "help": "what [drift] compares with: baseline file, stored run, store URL, COMMIT:path in git "
+            "(default: budget.toml's)",
         },
     ),
     ("--llm-shard", {"metavar": "K/N", "help": "this job is the K-th of N that are merged later"}),
-    ("--llm-store", {"metavar": "URL", "help": "where runs are kept: a folder (default: not kept)"}),
+    (
+        "--llm-store",
+        {
+            "metavar": "URL",
+            "help": "where runs are kept: a folder, sqlite:///file.db, postgresql+psycopg://user@host/database "
+            "(default: not kept)",
+        },
+    ),
     (
         "--llm-variant",
         {"metavar": "NAME", "help": "run golden sets with the prompt variant NAME of their set.yaml"},
@@ -71,6 +79,7 @@ _MARKERS = (
     "llm(feature=, team=, prompt_version=, ...): labels for every LLM call of the test (pytest-llmwatch)",
     "llm_golden(set, repeats=N): one test per case and repeat of a golden set (pytest-llmwatch)",
 )
+    "llm_store": "as --llm-store",
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,13 +15,14 @@ from pytest_llmwatch import format as fmt
 from pytest_llmwatch.errors import LlmwatchError
 from pytest_llmwatch.golden import cassette_path
 from pytest_llmwatch.model import Usage
-from pytest_llmwatch.plugin.golden_run import GoldenCase
+from pytest_llmwatch.plugin.rounds import case_of
 
 if TYPE_CHECKING:
     import pytest
 
     from pytest_llmwatch.golden import GoldenSet
     from pytest_llmwatch.model import Call
+    from pytest_llmwatch.plugin.golden_run import GoldenCase
     from pytest_llmwatch.plugin.session import LlmSession
 
 CHARACTERS_PER_TOKEN = 4
@@ -70,8 +71,8 @@ def estimate(session: LlmSession, items: Sequence[pytest.Item]) -> Estimate | No
         return None
     live: dict[Path, list[GoldenCase]] = {}
     for item in items:
-        case = _case_of(item)
-        if case is not None and _goes_live(session, case):
+        case = case_of(item)
+        if case is not None and goes_live(session, case):
             live.setdefault(case.set.folder, []).append(case)
     if not live:
         return None
@@ -81,14 +82,7 @@ def estimate(session: LlmSession, items: Sequence[pytest.Item]) -> Estimate | No
     return _paced(total, session)
 
 
-def _case_of(item: pytest.Item) -> GoldenCase | None:
-    case = getattr(item, "golden_case", None)
-    if case is None:
-        case = getattr(getattr(item, "callspec", None), "params", {}).get("llm_case")
-    return case if isinstance(case, GoldenCase) else None
-
-
-def _goes_live(session: LlmSession, case: GoldenCase) -> bool:
+def goes_live(session: LlmSession, case: GoldenCase) -> bool:
     """Whether a case will ask its model; under ``new`` judged by its prompt's text, not by the whole request."""
     mode = session.settings.record
     if mode in ("off", "all"):
@@ -165,14 +159,12 @@ def _from_run(session: LlmSession, golden: GoldenSet) -> Expected | None:
 
 
 def _last_calls(session: LlmSession) -> tuple[Call, ...]:
-    from pytest_llmwatch import pipeline
+    from pytest_llmwatch import pipeline_store
     from pytest_llmwatch.store import files
 
-    url = session.settings.store or session.budget.store.url
     with contextlib.suppress(LlmwatchError, OSError):
-        if url:
-            root = pipeline.store_folder(url, session.settings.rootdir)
-            return files.load_run(files.resolve(files.LATEST, root)).calls
+        if session.store.url:
+            return pipeline_store.load(files.LATEST, session.store.place).calls
     with contextlib.suppress(LlmwatchError, OSError):
         return files.load_run(session.settings.report).calls
     return ()

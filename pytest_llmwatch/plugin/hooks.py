@@ -18,10 +18,10 @@ from pytest_llmwatch.plugin.golden_run import GoldenCase
 from pytest_llmwatch.plugin.named import named_paths
 from pytest_llmwatch.plugin.session import LlmSession, problem_of
 from pytest_llmwatch.plugin.testrun import KEY, TestRun, shown
+from pytest_llmwatch.plugin.settings import GATE_EXIT
 from pytest_llmwatch.plugin.wider import WideFixtures
 from pytest_llmwatch.plugin.wire import Parcel
 
-GATE_EXIT = 7
 _WATCHING: pytest.StashKey[contextlib.ExitStack] = pytest.StashKey()
 
 
@@ -245,15 +245,13 @@ class RunHooks:
             from pytest_llmwatch.budget import empty_budget
 
             budget = empty_budget()
-        url = state.settings.store or budget.store.url
-        spent = pipeline.spent_from_store(url, state.settings.rootdir)
         own = session.testsfailed - len(state.infrastructure_failures)
         if not state.distributes:
             state.collect_wide(self.wider.parcels(), ())
         state.report = pipeline.judge(
             state.finish(),
             budget,
-            spent=spent,
+            spent=state.store.spent(run),
             tests_failed=own,
             baselines=state.baselines,
             hash_user=pipeline_users.hash_with(state.user_key),
@@ -274,6 +272,10 @@ class RunHooks:
         state.report = dataclasses.replace(state.report, exit_code=code)
         if state.asked:
             self._write()
+        state.store.keep(state.report)
+        custom = state.budget.gate.exit_code if state.settings.gate == "on" else 0
+        state.report = state.store.noted(state.report, GATE_EXIT if custom is None else custom)
+        code = state.report.exit_code
         state.clear_spool()
         session.exitstatus = code
 
@@ -289,9 +291,6 @@ class RunHooks:
             environment={"record": state.settings.record, "variant": state.settings.variant},
         )
         state.outputs = {name: _relative(path) for name, path in paths.items()}
-        url = state.settings.store or state.budget.store.url
-        if url:
-            pipeline.keep(state.report, url, state.settings.rootdir)
 
     def _exit_code(self, session: pytest.Session, exitstatus: int) -> int:
         state = self.session

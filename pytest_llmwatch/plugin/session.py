@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_users
-from pytest_llmwatch.errors import LlmwatchError, SpendLimitReached, UsageError
+from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_store, pipeline_users
+from pytest_llmwatch.errors import InfrastructureError, LlmwatchError, SpendLimitReached, UsageError
 from pytest_llmwatch.model import (
     Baseline,
     Call,
@@ -30,6 +30,7 @@ from pytest_llmwatch.model import (
     Usage,
 )
 from pytest_llmwatch.plugin import settings as settings_module
+from pytest_llmwatch.plugin.settings import GATE_EXIT
 from pytest_llmwatch.plugin.spending import Refusals, Spending
 from pytest_llmwatch.plugin.wire import Parcel, SpendLedger, Spool, clear_spool, read_spool, read_spooled_spans
 
@@ -52,11 +53,14 @@ def open_session(config: pytest.Config) -> LlmSession:
         pytest.UsageError: Something the user gave is wrong; one clean line.
     """
     try:
+        pytest.exit.Exception: The store cannot be reached: exit 7, before anything is paid for.
         session = LlmSession(config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     from pytest_llmwatch.plugin.hooks import RunHooks
 
+    except InfrastructureError as error:
+        pytest.exit(str(error), returncode=GATE_EXIT)
     if session.distributes:
         from pytest_llmwatch.plugin.named import named_sets
 
@@ -95,6 +99,11 @@ class LlmSession:
         self.spans: dict[str, Span] = {}
         self.results: dict[tuple[str, int, int], CaseResult] = {}
         self.problems: list[Problem] = []
+        self.store = Storing(
+            pipeline_store.chosen(self.settings.store, self.budget.store.url), self.settings.rootdir
+        )
+        if not self.is_worker and not config.option.collectonly:
+            self.store.check()
         self.deselected = 0
         self.usage_errors: list[str] = []
         self.stopped: str | None = None
@@ -109,9 +118,7 @@ class LlmSession:
         self.spending = Spending(self.ledger, self.price)
         self.refusals = Refusals()
         self.live: Ahead | None = None
-        self.user_key = pipeline_users.key_of(
-            self.settings.store or self.budget.store.url, self.settings.rootdir, report=self.settings.report
-        )
+        self.user_key = pipeline_users.key_of(self.store.url, self.settings.rootdir, report=self.settings.report)
         self._lock = threading.Lock()
         self.cassettes = pipeline_cassettes.Uses()
         self._wide: dict[str, Call] = {}
@@ -123,13 +130,12 @@ class LlmSession:
         """Read the baselines before anything is paid for: a damaged one is a usage error."""
         from pytest_llmwatch import pipeline_baseline
 
-        root, url = self.settings.rootdir, self.settings.store or self.budget.store.url
         return pipeline_baseline.load(
             self.settings.baseline,
             self.budget,
             self.settings.golden_paths,
-            base=root,
-            store=pipeline.store_folder(url, root) if url else root / pipeline_baseline.STORE,
+            base=self.settings.rootdir,
+            store=self.store.place,
         )
 
     # -- where it runs

@@ -12,6 +12,9 @@ import pytest
 
 DEFAULT_REPORT = "llmwatch-report"
 DEFAULT_CONCURRENCY = 4
+GATE_EXIT = 7
+"""Exit code where nothing failed on quality, but the gate could not do its work."""
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,8 @@ def read(config: pytest.Config) -> Settings:
         repeats=_whole(config, "llm_repeats"),
         concurrency=_whole(config, "llm_concurrency"),
         rpm=_whole(config, "llm_rpm"),
-        store=config.getoption("llm_store"),
-        shard=_shard(config.getoption("llm_shard") or os.environ.get("LLMWATCH_SHARD")),
+        store=config.getoption("llm_store") or config.getini("llm_store") or None,
+        shard=shard,
         baseline=config.getoption("llm_baseline") or config.getini("llm_baseline") or None,
         variant=config.getoption("llm_variant"),
         golden_paths=golden,

@@ -210,14 +210,22 @@ def resolve(ref: str, root: Path) -> Path:
             return path.parent
         if (path / RUN).is_file():
             return path
-    if ref == LATEST:
-        return _latest(root)
-    if Path(ref).is_dir():
+    if ref != LATEST and Path(ref).is_dir():
         raise RecordsError(
             f"the folder holds no {RUN}; name a folder that a run wrote", slug="run-missing", file=ref
         )
-    folders = stored(root)
-    return root / RUNS / chosen(ref, [folder.name for folder in folders], str(root))
+    return by_id(ref, root)
+
+
+def by_id(ref: str, root: Path) -> Path:
+    """Return the folder of a run of the store: ``latest``, an id, its start.
+
+    Raises:
+        RecordsError: There is no such run, or several begin so.
+    """
+    if ref == LATEST:
+        return _latest(root)
+    return root / RUNS / chosen(ref, [folder.name for folder in stored(root)], str(root))
 
 
 def chosen(ref: str, ids: Sequence[str], shown: str) -> str:

@@ -64,7 +64,7 @@ class FolderStore:
 
     def find(self, ref: str) -> str:
         """See `Store.find`."""
-        return files.resolve(ref, self.root).name
+        return files.by_id(files.folder_name(ref), self.root).name
 
     def run_json(self, run_id: str) -> dict[str, Any]:
         """See `Store.run_json`."""
