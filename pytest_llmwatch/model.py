@@ -156,8 +156,15 @@ class Case:
             for message in reversed(self.input):
                 if isinstance(message, Mapping) and message.get("role") == "user":
                     content = message.get("content")
-                    return content if isinstance(content, str) else None
+                    return content if isinstance(content, str) else _texts_of(content)
         return None
+
+
+def _texts_of(parts: JSON) -> str | None:
+    """Return the texts among the parts of a message (beside images, files), None where there is none."""
+    given = parts if isinstance(parts, list | tuple) else ()
+    texts = [p.get("text") for p in given if isinstance(p, Mapping)]
+    return "\n".join(t for t in texts if isinstance(t, str)) or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,11 @@ _ALIASES = {
     "context": "contexts documents retrieved_contexts",
     "reference": "expected expected_output ground_truth ideal gold",
     "input_tokens": "prompt_tokens input_token_count prompt_token_count tokens_in",
-    "output_tokens": "completion_tokens output_token_count completion_token_count tokens_out",
+    "output_tokens": "completion_tokens output_token_count completion_token_count candidates_token_count "
+    "tokens_out",
     "cached_tokens": "cached_input_tokens cache_read_input_tokens cached_content_token_count",
     "cache_write_tokens": "cache_creation_input_tokens",
+    "reasoning_tokens": "thoughts_token_count",
     "total_tokens": "total_token_count",
     "cost_usd": "cost total_cost usd price_usd total_cost_usd",
     "model": "model_name model_id request_model",

@@ -90,10 +90,11 @@ class AnswerReader:
         for key, item in flatten(opened(value), rename):
             if item is None:
                 continue
-            if key in _CASE_KEYS:
-                data[key] = item
+            ours = rename.get(key, key) if rename else key
+            if ours in _CASE_KEYS:
+                data[ours] = item
                 continue
-            target = fields.target_of(rename.get(key, key) if rename else key)
+            target = fields.target_of(ours)
             if target is None:
                 if key not in self.notes and fields.looks_like_metric(key, item):
                     self._name(key)

@@ -262,10 +262,12 @@ def _dotted(prefix: str, value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def messages_of(value: Any) -> Any:
-    """Return what a span's attribute holds: messages written as JSON text are read, all else stays."""
-    if isinstance(value, str) and value[:2] in ("[{", '["'):
+    """Return what a span's attribute holds: messages, also as JSON text, with ``content``; all else as it is."""
+    if isinstance(value, str) and value[:2] == "[{":
         try:
-            return json.loads(value)
+            value = json.loads(value)
         except (ValueError, RecursionError):
             return value
+    if isinstance(value, list) and any("parts" in m for m in _maps(value)):
+        return [{**m, "content": parts_text(m["parts"])} if "parts" in _map(m) else m for m in value]
     return value
