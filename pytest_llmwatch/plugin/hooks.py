@@ -249,7 +249,8 @@ class RunHooks:
         if not state.distributes:
             state.collect_wide(self.wider.parcels(), ())
         state.report = pipeline.judge(
-            state.finish(),
+        run = state.finish()
+            run,
             budget,
             spent=state.store.spent(run),
             tests_failed=own,
