@@ -72,6 +72,7 @@ _INI = {
     "llm_record": "as --llm-record",
     "llm_report": "as --llm-report",
     "llm_baseline": "as --llm-baseline",
+    "llm_store": "as --llm-store",
     "llm_golden_paths": "folders of golden sets (default: golden_sets)",
     "llm_golden_collect": "collect golden sets even when they are not named on the command line",
 }
@@ -79,7 +80,6 @@ _MARKERS = (
     "llm(feature=, team=, prompt_version=, ...): labels for every LLM call of the test (pytest-llmwatch)",
     "llm_golden(set, repeats=N): one test per case and repeat of a golden set (pytest-llmwatch)",
 )
-    "llm_store": "as --llm-store",
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

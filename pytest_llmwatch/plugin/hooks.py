@@ -17,8 +17,8 @@ from pytest_llmwatch.plugin.collect import GoldenItem, drop_duplicates
 from pytest_llmwatch.plugin.golden_run import GoldenCase
 from pytest_llmwatch.plugin.named import named_paths
 from pytest_llmwatch.plugin.session import LlmSession, problem_of
-from pytest_llmwatch.plugin.testrun import KEY, TestRun, shown
 from pytest_llmwatch.plugin.settings import GATE_EXIT
+from pytest_llmwatch.plugin.testrun import KEY, TestRun, shown
 from pytest_llmwatch.plugin.wider import WideFixtures
 from pytest_llmwatch.plugin.wire import Parcel
 
@@ -248,8 +248,8 @@ class RunHooks:
         own = session.testsfailed - len(state.infrastructure_failures)
         if not state.distributes:
             state.collect_wide(self.wider.parcels(), ())
-        state.report = pipeline.judge(
         run = state.finish()
+        state.report = pipeline.judge(
             run,
             budget,
             spent=state.store.spent(run),
@@ -271,12 +271,12 @@ class RunHooks:
             self._judge(session)
         code = self._exit_code(session, int(exitstatus))
         state.report = dataclasses.replace(state.report, exit_code=code)
-        if state.asked:
-            self._write()
         state.store.keep(state.report)
         custom = state.budget.gate.exit_code if state.settings.gate == "on" else 0
         state.report = state.store.noted(state.report, GATE_EXIT if custom is None else custom)
         code = state.report.exit_code
+        if state.asked:
+            self._write()
         state.clear_spool()
         session.exitstatus = code
 

@@ -32,7 +32,6 @@ from pytest_llmwatch.model import (
 from pytest_llmwatch.plugin import settings as settings_module
 from pytest_llmwatch.plugin.settings import GATE_EXIT
 from pytest_llmwatch.plugin.spending import Refusals, Spending
-from pytest_llmwatch.plugin.storing import Storing
 from pytest_llmwatch.plugin.wire import Parcel, SpendLedger, Spool, clear_spool, read_spool, read_spooled_spans
 
 if TYPE_CHECKING:
@@ -52,16 +51,16 @@ def open_session(config: pytest.Config) -> LlmSession:
 
     Raises:
         pytest.UsageError: Something the user gave is wrong; one clean line.
+        pytest.exit.Exception: The store cannot be reached: exit 7, before anything is paid for.
     """
     try:
-        pytest.exit.Exception: The store cannot be reached: exit 7, before anything is paid for.
         session = LlmSession(config)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
-    from pytest_llmwatch.plugin.hooks import RunHooks
-
     except InfrastructureError as error:
         pytest.exit(str(error), returncode=GATE_EXIT)
+    from pytest_llmwatch.plugin.hooks import RunHooks
+
     if session.distributes:
         from pytest_llmwatch.plugin.named import named_sets
 
@@ -94,17 +93,17 @@ class LlmSession:
         if self.budget.report.dir and not self.settings.report_asked:
             folder = (self.settings.rootdir / self.budget.report.dir).resolve()
             self.settings = dataclasses.replace(self.settings, report=folder)
+        self.store = Storing(
+            pipeline_store.chosen(self.settings.store, self.budget.store.url), self.settings.rootdir
+        )
+        if not self.is_worker and not config.option.collectonly:
+            self.store.check()
         self.baselines = {} if self.is_worker else self._load_baselines()
         self.asked = bool(self.settings.budget or self.settings.report_asked)
         self.calls: list[Call] = []
         self.spans: dict[str, Span] = {}
         self.results: dict[tuple[str, int, int], CaseResult] = {}
         self.problems: list[Problem] = []
-        self.store = Storing(
-            pipeline_store.chosen(self.settings.store, self.budget.store.url), self.settings.rootdir
-        )
-        if not self.is_worker and not config.option.collectonly:
-            self.store.check()
         self.deselected = 0
         self.usage_errors: list[str] = []
         self.stopped: str | None = None
