@@ -28,7 +28,7 @@ class Question:
     """One question to a judge.
 
     ``schema`` is the JSON Schema of the only valid answer. ``judge`` and ``version`` name who asks, for the record
-    of the call; ``seed`` tells repeated questions apart.
+    of the call; ``parameters`` are the request's, as the SDK takes them.
     """
 
     messages: tuple[Mapping[str, str], ...]
@@ -36,9 +36,7 @@ class Question:
     judge: str
     version: str
     model: str | None
-    temperature: float
-    max_tokens: int
-    seed: int = 0
+    parameters: Mapping[str, Any]
 
 
 class Asker(Protocol):

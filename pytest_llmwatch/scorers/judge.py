@@ -32,17 +32,25 @@ class Judging(Base):
     """Model that judges; by default that of ``[judge]`` in the budget."""
     share: float | None = option("share")
     """Share of the cases that are judged, the same ones in every run; by default that of ``[judge]``."""
+    explain: bool = option("flag", True)
+    """Whether the judge gives a reason and quotes before its grade; without it is cheaper and less able."""
     temperature: float = option("number", 0.0)
     max_tokens: int = option("count", 400)
+    parameters: Mapping[str, Any] | None = option("any")
+    """What is sent in place of ``temperature`` and ``max_tokens``, for models that take neither."""
     max_chars: int = option("count", 20_000)
     """Characters of each part that the judge is shown; a longer part is not judged."""
+
+    def __post_init__(self) -> None:
+        if self.parameters is not None and not isinstance(self.parameters, Mapping):
+            raise ValueError(f"parameters must be a mapping (got {self.parameters!r:.60})")
 
     @property
     def version(self) -> str:  # type: ignore[override]
         """``judge-`` and a hash of all that makes the judge: model, task, grades, parameters."""
         who = asking.asker()
         model = self.model or (who.model if who is not None else None)
-        made = json.dumps([1, model, *self.made_of(), self.temperature, self.max_tokens, self.max_chars])
+        made = json.dumps([1, model, *self.made_of(), self.explain, self.request(0), self.max_chars])
         return f"judge-{hashlib.sha256(made.encode()).hexdigest()[:12]}"
 
     def made_of(self) -> list[Any]:
@@ -54,6 +62,14 @@ class Judging(Base):
     def template(self) -> prompt.Template:
         """Return what is asked."""
         return TEMPLATES[self.name]
+
+    def request(self, seed: int) -> dict[str, Any]:
+        """Return the parameters of a request; a seed tells apart what is asked more than once."""
+        if self.parameters is not None:
+            given = dict(self.parameters)
+        else:
+            given = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        return {**given, "seed": seed} if seed else given
 
     def applies(self, output: Output, case: Case) -> bool:
         """Return False: a judge costs money, so it is asked only where somebody names it."""
@@ -97,16 +113,14 @@ class Judging(Base):
         shown = {name: parts[name] for name in template.shows if name in parts}
         grades = tuple(template.grades)
         question = asking.Question(
-            prompt.messages(template, shown),
-            prompt.answer_schema(grades),
+            prompt.messages(template, shown, explain=self.explain),
+            prompt.answer_schema(grades, explain=self.explain),
             self.name,
             self.version,
             self.model,
-            self.temperature,
-            self.max_tokens,
-            seed,
+            self.request(seed),
         )
-        return prompt.opinion(who.ask(question), grades)
+        return prompt.opinion(who.ask(question), grades, explain=self.explain)
 
     def invalid(self, error: prompt.InvalidAnswer) -> Score:
         """Return the score of an answer of the judge that cannot be used: an error, never a number."""
@@ -121,6 +135,7 @@ class Graded(Judging):
     """How often it is asked; more than once needs a ``temperature`` above 0."""
 
     def __post_init__(self) -> None:
+        Judging.__post_init__(self)
         if not 1 <= self.samples <= MAX_SAMPLES:
             raise ValueError(f"samples must be from 1 to {MAX_SAMPLES} (got {self.samples})")
 
@@ -146,7 +161,8 @@ class Graded(Judging):
             [q for o in found for q in o.quotes], output.text, [*case.context, parts.get("input", "")]
         )
         lost = sum(e.kind == "quote_not_found" for e in quotes)
-        said = f"Grade {grade}: {next(o.reason for o in found if o.grade == grade)}"
+        reason = next(o.reason for o in found if o.grade == grade)
+        said = f"Grade {grade}: {reason}" if reason else f"Grade {grade}."
         if lost:
             said += f" ({lost} of {len(quotes)} quotes stand in no text.)"
         return self.result(sum(values) / len(values), said, [*evidence, *quotes])

@@ -16,7 +16,7 @@ from typing import Any
 
 from pytest_llmwatch.model import Evidence
 
-MAX_REASON, MAX_QUOTES = 400, 5
+MAX_REASON, MAX_QUOTES, MAX_QUOTE = 400, 5, 500
 
 _HEAD = """\
 You are a strict and fair evaluator. You grade by the task below and by nothing else.
@@ -30,8 +30,11 @@ TASK
 GRADES
 {grades}
 
-Reply with one JSON object and nothing else: "reason" (one or two sentences), "quotes" (up to {quotes} short \
-passages, copied exactly from the material, that the grade rests on; may be empty), "grade" (one of {names})."""
+Reply with one JSON object and nothing else: {wanted}"grade" (one of {names})."""
+_WANTED = (
+    '"reason" (one or two sentences), "quotes" (up to {quotes} short passages, copied exactly from the material, '
+    "that the grade rests on; may be empty), "
+)
 _TAIL = "That is all the material. Now give your grade for the task as one JSON object."
 
 
@@ -63,34 +66,36 @@ class InvalidAnswer(ValueError):
     """The judge's answer is not what was asked for; the text says how."""
 
 
-def messages(template: Template, parts: Mapping[str, str]) -> tuple[dict[str, str], ...]:
-    """Return the messages that ask for a grade of ``parts`` (name -> text)."""
+def messages(template: Template, parts: Mapping[str, str], *, explain: bool = True) -> tuple[dict[str, str], ...]:
+    """Return the messages that ask for a grade of ``parts`` (name -> text), with ``explain`` for reasons too."""
     mark = hashlib.sha256("\0".join(f"{k}\0{v}" for k, v in parts.items()).encode("utf-8", "replace")).hexdigest()
     mark = mark[:16]
     grades = "\n".join(
         f'- "{g}"' + (f": {template.meanings[g]}" if g in template.meanings else "") for g in template.grades
     )
     names = ", ".join(json.dumps(g) for g in template.grades)
-    head = _HEAD.format(mark=mark, task=template.task.strip(), grades=grades, quotes=MAX_QUOTES, names=names)
+    wanted = _WANTED.format(quotes=MAX_QUOTES) if explain else ""
+    head = _HEAD.format(mark=mark, task=template.task.strip(), grades=grades, wanted=wanted, names=names)
     body = [f"<<<BEGIN {name} {mark}>>>\n{text}\n<<<END {name} {mark}>>>" for name, text in parts.items()]
     return {"role": "system", "content": head}, {"role": "user", "content": "\n\n".join([*body, _TAIL])}
 
 
-def answer_schema(grades: Sequence[str]) -> dict[str, Any]:
-    """Return the JSON Schema of a valid answer: the reason comes first, so that the grade can follow from it."""
+def answer_schema(grades: Sequence[str], *, explain: bool = True) -> dict[str, Any]:
+    """Return the JSON Schema of a valid answer: the reason comes first, so that the grade can follow from it.
+
+    No lengths: not every server that enforces a schema takes them.
+    """
+    reasons = {"reason": {"type": "string"}, "quotes": {"type": "array", "items": {"type": "string"}}}
+    properties = {**(reasons if explain else {}), "grade": {"type": "string", "enum": list(grades)}}
     return {
         "type": "object",
-        "properties": {
-            "reason": {"type": "string", "maxLength": MAX_REASON},
-            "quotes": {"type": "array", "items": {"type": "string", "maxLength": 200}, "maxItems": MAX_QUOTES},
-            "grade": {"type": "string", "enum": list(grades)},
-        },
-        "required": ["reason", "quotes", "grade"],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
 
 
-def opinion(text: str, grades: Sequence[str]) -> Opinion:
+def opinion(text: str, grades: Sequence[str], *, explain: bool = True) -> Opinion:
     """Read a judge's answer: the JSON object that was asked for, whole and alone.
 
     Raises:
@@ -102,16 +107,16 @@ def opinion(text: str, grades: Sequence[str]) -> Opinion:
         raise InvalidAnswer(f"no JSON object ({str(error)[:80]})") from error
     if not isinstance(found, dict):
         raise InvalidAnswer(f"a {type(found).__name__}, not an object")
-    wrong = set(found) ^ {"reason", "quotes", "grade"}
+    wrong = set(found) ^ ({"reason", "quotes", "grade"} if explain else {"grade"})
     if wrong:
         name = sorted(wrong)[0][:40]
         raise InvalidAnswer(f"{name!r} is {'too much' if name in found else 'missing'}")
-    reason, quotes, grade = found["reason"], found["quotes"], found["grade"]
+    reason, quotes, grade = found.get("reason", ""), found.get("quotes", []), found["grade"]
     if not isinstance(reason, str) or not isinstance(quotes, list) or not all(isinstance(q, str) for q in quotes):
         raise InvalidAnswer("reason must be a text, quotes a list of texts")
     if grade not in grades:
         raise InvalidAnswer(f"the grade {str(grade)[:40]!r} is none of {', '.join(grades)}")
-    return Opinion(grade, " ".join(reason.split())[:MAX_REASON], tuple(quotes[:MAX_QUOTES]))
+    return Opinion(grade, " ".join(reason.split())[:MAX_REASON], tuple(q[:MAX_QUOTE] for q in quotes[:MAX_QUOTES]))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -175,11 +175,11 @@ def test_an_order_that_decides_is_a_tie_with_a_label() -> None:
 
 
 def test_samples_are_averaged_and_told_apart_by_their_seeds() -> None:
-    who = Script(lambda q: says(str(3 + q.seed % 2)))
+    who = Script(lambda q: says(str(3 + q.parameters.get("seed", 0) % 2)))
     with asking.asking(who):
         given = {"judge": {"rubric": "x", "samples": 3, "temperature": 0.7}}
         (found,) = scorers.score(ANSWER, CASE, [given])
-    assert [q.seed for q in who.asked] == [0, 1, 2]
+    assert [q.parameters.get("seed") for q in who.asked] == [None, 1, 2]
     assert found.value == pytest.approx((0.5 + 0.75 + 0.5) / 3)
     assert {e.text: e.note for e in found.evidence} == {"3": "2 of 3", "4": "1 of 3"}
 
@@ -236,11 +236,24 @@ def test_what_is_made_of_a_judge_says_so() -> None:
         ({"samples": 0}, "samples must be from 1 to 20"),
         ({"share": 2}, "share must be a number from 0 to 1"),
         ({"rubrik": "x"}, "did you mean 'rubric'"),
+        ({"parameters": 5}, "parameters must be a mapping"),
     ],
 )
 def test_options_are_checked_before_anything_is_asked(options: dict[str, Any], why: str) -> None:
     with pytest.raises(UsageError, match=why):
         registry.get("judge", options)
+
+
+def test_without_reasons_there_is_only_a_grade() -> None:
+    given = {"judge": {"rubric": "x", "explain": False, "parameters": {"reasoning_effort": "low"}}}
+    who = Script(lambda _q: '{"grade": "4"}')
+    with asking.asking(who):
+        (found,) = scorers.score(ANSWER, CASE, [given])
+    assert (found.value, found.explanation) == (0.75, "Grade 4.")
+    assert who.asked[0].parameters == {"reasoning_effort": "low"}
+    assert list(who.asked[0].schema["properties"]) == ["grade"]
+    assert "reason" not in who.asked[0].messages[0]["content"]
+    assert scored(given, says("4")).label == "error"
 
 
 def test_a_long_part_is_not_judged() -> None:
