@@ -15,14 +15,13 @@ from pytest_llmwatch import format as fmt
 from pytest_llmwatch.errors import LlmwatchError
 from pytest_llmwatch.golden import cassette_path
 from pytest_llmwatch.model import Usage
-from pytest_llmwatch.plugin.rounds import case_of
+from pytest_llmwatch.plugin.golden_run import GoldenCase
 
 if TYPE_CHECKING:
     import pytest
 
     from pytest_llmwatch.golden import GoldenSet
     from pytest_llmwatch.model import Call
-    from pytest_llmwatch.plugin.golden_run import GoldenCase
     from pytest_llmwatch.plugin.session import LlmSession
 
 CHARACTERS_PER_TOKEN = 4
@@ -71,8 +70,8 @@ def estimate(session: LlmSession, items: Sequence[pytest.Item]) -> Estimate | No
         return None
     live: dict[Path, list[GoldenCase]] = {}
     for item in items:
-        case = case_of(item)
-        if case is not None and goes_live(session, case):
+        case = _case_of(item)
+        if case is not None and _goes_live(session, case):
             live.setdefault(case.set.folder, []).append(case)
     if not live:
         return None
@@ -82,7 +81,14 @@ def estimate(session: LlmSession, items: Sequence[pytest.Item]) -> Estimate | No
     return _paced(total, session)
 
 
-def goes_live(session: LlmSession, case: GoldenCase) -> bool:
+def _case_of(item: pytest.Item) -> GoldenCase | None:
+    case = getattr(item, "golden_case", None)
+    if case is None:
+        case = getattr(getattr(item, "callspec", None), "params", {}).get("llm_case")
+    return case if isinstance(case, GoldenCase) else None
+
+
+def _goes_live(session: LlmSession, case: GoldenCase) -> bool:
     """Whether a case will ask its model; under ``new`` judged by its prompt's text, not by the whole request."""
     mode = session.settings.record
     if mode in ("off", "all"):

@@ -32,6 +32,7 @@ from pytest_llmwatch.model import (
 from pytest_llmwatch.plugin import settings as settings_module
 from pytest_llmwatch.plugin.settings import GATE_EXIT
 from pytest_llmwatch.plugin.spending import Refusals, Spending
+from pytest_llmwatch.plugin.storing import Storing
 from pytest_llmwatch.plugin.wire import Parcel, SpendLedger, Spool, clear_spool, read_spool, read_spooled_spans
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ DEFAULT_REPORT = "llmwatch-report"
 DEFAULT_CONCURRENCY = 4
 GATE_EXIT = 7
 """Exit code where nothing failed on quality, but the gate could not do its work."""
-AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def read(config: pytest.Config) -> Settings:
         concurrency=_whole(config, "llm_concurrency"),
         rpm=_whole(config, "llm_rpm"),
         store=config.getoption("llm_store") or config.getini("llm_store") or None,
-        shard=shard,
+        shard=_shard(config.getoption("llm_shard") or os.environ.get("LLMWATCH_SHARD")),
         baseline=config.getoption("llm_baseline") or config.getini("llm_baseline") or None,
         variant=config.getoption("llm_variant"),
         golden_paths=golden,
