@@ -85,3 +85,12 @@ def _codes(given: Sequence[str] | str | None) -> tuple[str, ...]:
 def _enough(text: str) -> bool:
     # an ideograph says as much as a word
     return sum(3 if c >= "\u3040" else 1 for c in text[:_MAX_CHARS] if c.isalpha()) >= _MIN_LETTERS
+
+
+def detect(text: str) -> str | None:
+    """Return the most probable language of ``text``, ISO 639-1; None with fewer than 20 letters.
+
+    Raises:
+        UsageError: py3langid is not installed.
+    """
+    return str(_identifier(()).rank(clean(text))[0][0]) if _enough(text) else None

@@ -206,6 +206,8 @@ KINDS: list[tuple[str, Any, Output, Case, float | None]] = [
      out("The lamp costs forty-nine euros and will be delivered tomorrow."), of(), 0),
     ("language_of_input", "language", out("La lampe coûte quarante-neuf euros et sera livrée demain matin."),
      of(input="Combien coûte la lampe et quand est-ce qu'elle sera livrée chez moi ?"), 1),
+    ("instructions", {"instructions": {"follow": ["punctuation:no_comma", "startend:quotation"]}}, out("So."), of(), 0.5),
+    ("instructions_followed", {"instructions": {"follow": "punctuation:no_comma"}}, out("So."), of(), 1),
     ("language_short", {"language": {"languages": "de"}}, out("49"), of(), None),
 ]  # fmt: skip
 ROUGH = {"language": 0.2, "language_not": 0.2, "language_of_input": 0.2}
