@@ -13,8 +13,14 @@ CaptureMode = Literal["live", "recorded", "replayed"]
 CallStatus = Literal["success", "error", "timeout", "rate_limited", "incomplete"]
 Operation = Literal["chat", "responses", "embeddings", "tool", "retrieval", "agent", "other"]
 
+JUDGE = "judge"
+"""Role of a call that a scorer made to judge an answer."""
+
 JSON = Any
 """A JSON value: dict, list, str, int, float, bool or None."""
+
+
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +205,19 @@ class Call:
     markers: tuple[str, ...] = ()
     outcome: UserOutcome = field(default_factory=UserOutcome)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    role: str | None = None
+    """``judge`` where a scorer asked, not the application; such calls count in the rules of ``[judge]`` only."""
+
+    @property
+    def judging(self) -> bool:
+        """Whether a scorer made it, to judge an answer."""
+        return self.role == JUDGE
 
     @property
     def retries(self) -> int:
-        """Attempts beyond the first."""
-        return max(0, len(self.attempts) - 1)
+        """Attempts beyond the first; following a redirect is none."""
+        moved = sum(a.status_code in _REDIRECTS for a in self.attempts[:-1])
+        return max(0, len(self.attempts) - 1 - moved)
 
     @property
     def rate_limited_attempts(self) -> int:

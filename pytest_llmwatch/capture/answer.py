@@ -60,7 +60,7 @@ def read_response(status_code: int, content_type: str, body: bytes, tools: Mappi
         body: Decoded body, as far as it came.
         tools: Schemas of the arguments of the tools that were offered, by name.
     """
-    if status_code >= 400:
+    if status_code >= 300:  # a redirect that nobody follows is no answer either
         return _http_error(status_code, body)
     if _is_media(content_type) and body:
         return Answer()  # audio, an image, a file: whole, and no text

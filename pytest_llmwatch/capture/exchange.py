@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -254,7 +255,7 @@ class Exchange:
             self.answer = Answer(faults.status(name), name, (self.error or {}).get("message"), complete=False)
             return
         self.answer = read_response(self.status_code, content_type, body, self.asked.tools)
-        if self.status_code < 400:
+        if self.status_code < 300:
             self._judge_state()
 
     def _judge_state(self) -> None:
@@ -293,15 +294,29 @@ class Exchange:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds that the server asked to wait."""
+        """Seconds that the server asked to wait, from when its answer came."""
         for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
             for key, value in self.headers:
                 if key.lower() == name:
                     try:
                         return float(value) / scale
                     except ValueError:
-                        continue
+                        wait = self._until(value)
+                    if wait is not None:
+                        return wait
         return self.answer.retry_after
+
+    def _until(self, date: str) -> float | None:
+        """Return the seconds until an HTTP date (RFC 9110, section 5.6.7); None where it is none."""
+        try:
+            then = parsedate_to_datetime(date)
+            asked = datetime.fromisoformat(self.time)
+        except ValueError:
+            return None
+        if then.tzinfo is None:  # "-0000", of a server that does not know its zone
+            then = then.replace(tzinfo=UTC)
+        waited = timedelta(seconds=self.times.headers or 0.0)
+        return max(0.0, round((then - asked - waited).total_seconds(), 3))
 
     @property
     def address(self) -> tuple[str | None, int | None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import errno
+import ssl
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,8 @@ _NAMES = {
     "ServerTimeoutError": "read_timeout",
     "TimeoutError": "total_timeout",
     "ClientConnectorDNSError": "dns_failure",
+    "ClientConnectorSSLError": "tls_error",
+    "ClientConnectorCertificateError": "tls_error",
     "ServerDisconnectedError": "server_disconnected",
     "ClientPayloadError": "dropped_stream",
     "ClientOSError": "connection_reset",
@@ -44,6 +48,7 @@ _CLASSES = {
     # our name of an error -> the classes that say it, for a recording that another library made
     "connection_refused": ("ConnectError", "ClientConnectorError"),
     "dns_failure": ("ConnectError", "ClientConnectorError"),
+    "tls_error": ("ConnectError", "ClientConnectorSSLError"),
     "connect_error": ("ConnectError", "ClientConnectorError"),
     "connect_timeout": ("ConnectTimeout", "ConnectionTimeoutError"),
     "read_timeout": ("ReadTimeout", "SocketTimeoutError"),
@@ -54,7 +59,7 @@ _CLASSES = {
     "dropped_stream": ("RemoteProtocolError", "ClientPayloadError"),
     "connection_reset": ("ReadError", "ClientOSError"),
 }
-DEAD = frozenset({"connection_refused", "dns_failure", "connect_timeout", "connect_error"})
+DEAD = frozenset({"connection_refused", "dns_failure", "tls_error", "connect_timeout", "connect_error"})
 """Errors that mean: nobody is there."""
 
 
@@ -83,6 +88,8 @@ def status(error_name: str) -> CallStatus:
 
 def _connect(message: str) -> str:
     text = message.lower()
+    if "ssl" in text:  # OpenSSL's reasons carry its name, or that of Python's file
+        return "tls_error"
     if "refused" in text or "111" in text or "10061" in text or "all connection attempts failed" in text:
         return "connection_refused"
     if any(word in text for word in ("name or service", "nodename", "getaddrinfo", "name resolution", "11001")):
@@ -125,7 +132,17 @@ def rebuild_aiohttp(module: Any, exchange: Exchange, request: Any) -> Exception:
         # it says "Cannot connect to host ... [what the system said]"
         said = message.partition("[")[2].rpartition("]")[0] or message
         number = errno.ECONNREFUSED if exchange.error_type == "connection_refused" else errno.EHOSTUNREACH
-        error = cls(request.connection_key, OSError(number, said))
+        cause = _of_certificate(said) if cls is module.ClientConnectorCertificateError else OSError(number, said)
+        error = cls(request.connection_key, cause)
     else:
         error = cls(message)
     return error
+
+
+def _of_certificate(said: str) -> OSError:
+    """Return the error that aiohttp tells as "SSLCertVerificationError: (1, '[SSL: ...')"."""
+    try:
+        arguments = ast.literal_eval(said.partition(": ")[2])
+    except (SyntaxError, ValueError):
+        arguments = (1, said)
+    return ssl.SSLCertVerificationError(*arguments)

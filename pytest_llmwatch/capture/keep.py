@@ -87,7 +87,7 @@ def keep(exchange: Exchange, redactor: Redactor, body: bytes, times: Times) -> I
         url=clean_url(sent.url, redactor),
         **_request(exchange, scrubber),
         status=status,
-        headers=_slim(exchange.headers, scrubber),
+        headers=_slim(exchange.headers, scrubber, redactor),
         body=kept,
         timing=_timing(exchange, times, scrubber) | ({} if style is None else {"json": style}),
     )
@@ -107,7 +107,7 @@ def adopt(item: Interaction, redactor: Redactor) -> Interaction:
         request_body=_whole(item.request_body, scrubber),
         request_headers={k: scrubber.text(str(v)) for k, v in asked.items() if k in _REQUEST_HEADERS},
         status=(status["code"], scrubber.text(str(status.get("message") or ""))),
-        headers=_slim(headers, scrubber),
+        headers=_slim(headers, scrubber, redactor),
         body=scrubber.stream(body, [len(body)])[0] if is_stream(content_type, body) else _whole(body, scrubber),
         timing={},
     )
@@ -173,11 +173,13 @@ def _password(encoded: str) -> str:
         return ""
 
 
-def _slim(headers: list[tuple[str, str]], scrubber: Scrubber) -> dict[str, list[str]]:
+def _slim(headers: list[tuple[str, str]], scrubber: Scrubber, redactor: Redactor) -> dict[str, list[str]]:
     out: dict[str, list[str]] = {}
     for name, value in headers:
         key = name.lower()
-        if key in _RESPONSE_HEADERS or key.startswith(_RESPONSE_PREFIXES):
+        if key == "location":  # a replay has to follow it
+            out[key] = [clean_url(value, redactor)]
+        elif key in _RESPONSE_HEADERS or key.startswith(_RESPONSE_PREFIXES):
             out.setdefault(key, []).append(scrubber.text(value))
     return dict(sorted(out.items()))
 

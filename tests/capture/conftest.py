@@ -6,6 +6,7 @@ import asyncio
 import base64
 import email.parser
 import http.server
+import importlib
 import json
 import socket
 import struct
@@ -367,3 +368,129 @@ def api() -> Iterator[Api]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+# an application over the SDK, which knows nothing of us
+
+TOOL = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an application got: pieces of text, then perhaps an error."""
+
+    pieces: tuple[str, ...] = ()
+    error: str = ""
+    said: str = ""
+    request_id: str | None = None
+
+
+class Application:
+    """Ask once, and tell what the application saw.
+
+    ``timeout`` has seconds per step (``connect``, ``read``, ``write``, ``pool``), ``length`` is the prompt's in
+    sentences. A stream is closed after ``reads`` pieces. ``crowded``: another request holds the only connection.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api: str,
+        *,
+        streamed: bool = False,
+        asynchronous: bool = False,
+        timeout: dict[str, float] | None = None,
+        retries: int = 0,
+        length: int = 1,
+        tools: bool = False,
+        reads: int | None = None,
+        crowded: bool = False,
+    ) -> None:
+        import openai
+
+        self._api, self._streamed, self._asynchronous = api, streamed, asynchronous
+        self._reads, self._crowded = reads, crowded
+        self._settings: dict[str, Any] = {"base_url": base_url, "api_key": "sk-test", "max_retries": retries}
+        self._settings["timeout"] = openai.Timeout(5.0, **(timeout or {}))
+        self._asked: dict[str, Any] = {"model": "gpt-4o-mini", **({"stream": True} if streamed else {})}
+        prompt = "Say something about apples. " * length
+        self._asked |= {"messages": [{"role": "user", "content": prompt}]} if api == "chat" else {"input": prompt}
+        if tools:
+            function = {"function": TOOL} if api == "chat" else TOOL
+            self._asked["tools"] = [{"type": "function", **function}]
+        self._pieces: list[str] = []
+
+    def __call__(self, _: Any) -> Seen:
+        self._pieces = []
+        try:
+            asyncio.run(self._ask_async()) if self._asynchronous else self._ask()
+        except Exception as error:
+            request_id = getattr(error, "request_id", None)
+            return Seen(tuple(self._pieces), type(error).__name__, str(error), request_id)
+        return Seen(tuple(self._pieces))
+
+    def _ask(self) -> None:
+        import openai
+
+        with openai.OpenAI(**self._settings, **self._pool(openai.DefaultHttpxClient)) as client:
+            held = client._client.send(self._other(client), stream=True) if self._crowded else None
+            try:
+                got = self._create(client)
+                for number, item in enumerate(got if self._streamed else [got]):
+                    self._take(item)
+                    if number + 1 == self._reads:
+                        got.close()
+                        break
+            finally:
+                if held is not None:
+                    held.close()
+
+    async def _ask_async(self) -> None:
+        import openai
+
+        async with openai.AsyncOpenAI(**self._settings, **self._pool(openai.DefaultAsyncHttpxClient)) as client:
+            held = await client._client.send(self._other(client), stream=True) if self._crowded else None
+            try:
+                got = await self._create(client)
+                number = 0
+                async for item in got if self._streamed else _one(got):
+                    self._take(item)
+                    number += 1
+                    if number == self._reads:
+                        await got.close()
+                        break
+            finally:
+                if held is not None:
+                    await held.aclose()
+
+    def _pool(self, make: Any) -> dict[str, Any]:
+        module = importlib.import_module(make.__mro__[1].__module__.partition(".")[0])  # httpx or httpx2
+        return {"http_client": make(limits=module.Limits(max_connections=1))} if self._crowded else {}
+
+    @staticmethod
+    def _other(client: Any) -> Any:
+        return client._client.build_request("GET", str(client.base_url).replace("/v1/", "/health"))
+
+    def _create(self, client: Any) -> Any:
+        return (client.chat.completions if self._api == "chat" else client.responses).create(**self._asked)
+
+    def _take(self, item: Any) -> None:
+        if isinstance(item, str):
+            self._pieces.append(item)
+        elif self._streamed and self._api == "chat":
+            self._pieces += [c.delta.content or "" for c in item.choices]
+        elif self._streamed:
+            self._pieces.append(getattr(item, "delta", None) or item.type)
+        else:
+            text = item.choices[0].message.content if self._api == "chat" else item.output_text
+            self._pieces.append(text or "")
+
+
+async def _one(item: Any) -> Any:
+    yield item
+
+
+@pytest.fixture
+def application() -> type[Application]:
+    """The class of an application; an instance is an act for the bench."""
+    return Application

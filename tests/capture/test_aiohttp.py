@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ import openai
 import pytest
 from llmock.scenarios import Delay, Fail, SlowFirstToken, StreamFault
 
+from pytest_llmwatch.capture import faults as error_names
 from pytest_llmwatch.capture import transport_aiohttp
 
 aiohttp = pytest.importorskip("aiohttp")
@@ -158,6 +161,27 @@ def test_nobody_answers(bench: Any, closed_port: int) -> None:
     assert (live.call.status, live.call.error_type) == ("error", "connection_refused")
 
 
+def test_tls_that_fails(bench: Any, api: Any) -> None:
+    url = api.base_url.replace("http:", "https:") + "/chat/completions"
+    live, replayed = bench.both(posting(url, as_json))
+    assert isinstance(live.error, aiohttp.ClientConnectorSSLError)
+    assert (live.call.status, live.call.error_type) == ("error", "tls_error")
+    same(live, replayed)
+
+
+def test_a_certificate_that_is_not_trusted_is_told_again_as_it_was() -> None:
+    key = aiohttp.client_reqrep.ConnectionKey("h", 443, True, True, None, None, None)
+    cause = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed (_ssl.c:1006)")
+    error = aiohttp.ClientConnectorCertificateError(key, cause)
+    exchange = SimpleNamespace(error=error_names.described(error), error_type=error_names.error_type(error))
+    again = error_names.rebuild_aiohttp(aiohttp, exchange, SimpleNamespace(connection_key=key))
+    assert exchange.error_type == "tls_error"
+    assert (type(again), str(again)) == (type(error), str(error))
+    exchange.error["message"] = "edited [by hand]"
+    again = error_names.rebuild_aiohttp(aiohttp, exchange, SimpleNamespace(connection_key=key))
+    assert "by hand" in str(again)
+
+
 def test_a_missing_recording_is_raised(bench: Any) -> None:
     bench.run(posting(bench.base_url + "/chat/completions", as_json))
     other = {**CHAT, "temperature": 0.5}
@@ -274,6 +298,7 @@ def sdk_client(base_url: str) -> Any:
 SCRIPT = """
 import sys
 import httpx2
+from pytest_llmwatch.capture import faults as error_names
 from pytest_llmwatch.capture import transport_aiohttp
 installation = transport_aiohttp.Installation(None, httpx2, print)
 before = "aiohttp" in sys.modules
