@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 from pytest_llmwatch import redact_nested as nested
 from pytest_llmwatch.errors import UsageError
-from pytest_llmwatch.redact_base import Pattern, has_digit, number_windows, word_windows
+from pytest_llmwatch.redact_base import Pattern, has_digit, word_windows
 from pytest_llmwatch.redact_patterns import PATTERNS, SECRET_KEYS
 from pytest_llmwatch.redact_shape import Shape
 
@@ -155,24 +155,26 @@ class Redactor:
     def _plain(
         self, s: str, shape: Shape, runs: list[tuple[int, int]], *, personal: bool = True
     ) -> Iterator[Finding]:
-        windows = number_windows(s) if personal and shape.has_number() else []
+        numbers = shape.numbers() if personal else []
+        most = max([digits for _, _, digits in numbers], default=0)
         whole = [(0, len(s))]
         words = " ".join([s[start:end] for start, end in runs])
         lower = s.lower()
+        near = " ".join([s[start:end] for start, end, _ in numbers]).lower()
         for pattern in self._patterns:
-            if (
-                (not words)
-                if pattern.run
-                else (pattern.personal and not personal) or (pattern.numeric and not windows)
-            ):
+            if (pattern.personal and not personal) or pattern.numeric > most:
                 continue
-            if pattern.needles and not _any_in(pattern.needles, words if pattern.run else s):
-                continue
-            if pattern.words and not _any_in(pattern.words, lower):
+            if (pattern.run or pattern.long) and not words:
                 continue
             if pattern.forms and not shape.has(pattern.forms):
                 continue
-            places = runs if pattern.run else windows if pattern.numeric else whole
+            if pattern.needles and not _any_in(pattern.needles, words if pattern.run else s):
+                continue
+            if pattern.words and not _any_in(pattern.words, near if pattern.numeric else lower):
+                continue
+            places = runs if pattern.run else whole
+            if pattern.numeric:
+                places = [(a, b) for a, b, digits in numbers if digits >= pattern.numeric]
             if pattern.reach is not None and len(lower) == len(s):
                 places = word_windows(lower, pattern.words, pattern.reach)
             for start, end in places:

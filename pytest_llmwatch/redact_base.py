@@ -11,11 +11,12 @@ from dataclasses import dataclass
 class Pattern:
     """One kind of secret: the text to hide is group ``secret`` if the expression has one, else the match.
 
-    ``check`` takes that text and refuses look-alikes; ``personal`` marks personal data, which can be switched off;
-    ``numeric`` patterns are only tried around long numbers (`number_windows`). ``needles`` are looked for in the
-    text as it is, ``words`` (lower case) in any case. ``reach`` says how far before such a word a match can begin,
-    and how far behind its beginning it can end: only there the expression is tried; None = anywhere. A ``run``
-    matches nothing but one long word (`redact_shape.Shape.runs`); ``forms`` are shapes of which it needs one.
+    ``check`` takes that text and refuses look-alikes; ``personal`` marks personal data, which can be switched off.
+    The rest says where the expression need not be tried. ``numeric``: anywhere but around numbers of so many
+    digits (7 or more, 0 = it matters not). ``needles``: without one of them in the text as it is, ``words`` (lower
+    case) in any case; ``forms``: shapes of which it needs one (`redact_shape.Shape.has`). ``reach``: how far
+    before such a word a match can begin, and how far behind its beginning it can end. A ``run`` matches nothing
+    but one long word (`redact_shape.Shape.runs`), a ``long`` one ends with such a word.
     """
 
     kind: str
@@ -23,29 +24,12 @@ class Pattern:
     needles: tuple[str, ...] = ()
     check: Callable[[str], bool] | None = None
     personal: bool = False
-    numeric: bool = False
+    numeric: int = 0
     words: tuple[str, ...] = ()
     reach: tuple[int, int] | None = None
     run: bool = False
     forms: tuple[bytes, ...] = ()
-
-
-NUMBER = re.compile(r"\d[ ()./-]{0,2}(?:\d[ ()./-]{0,2}){6}[\d ()./-]*")
-"""A run of seven digits or more with at most two separators between."""
-
-_BEFORE, _AFTER = 72, 16
-
-
-def number_windows(s: str) -> list[tuple[int, int]]:
-    """Return where ``numeric`` patterns can match: around each long number, with room for the words before it."""
-    windows: list[tuple[int, int]] = []
-    for match in NUMBER.finditer(s):
-        start, end = max(0, match.start() - _BEFORE), match.end() + _AFTER
-        if windows and start <= windows[-1][1]:
-            windows[-1] = (windows[-1][0], end)
-        else:
-            windows.append((start, end))
-    return windows
+    long: bool = False
 
 
 def word_windows(s: str, words: tuple[str, ...], reach: tuple[int, int]) -> list[tuple[int, int]]:
@@ -77,16 +61,17 @@ def make(
     *needles: str,
     check: Callable[[str], bool] | None = None,
     personal: bool = False,
-    numeric: bool = False,
+    numeric: int = 0,
     words: tuple[str, ...] = (),
     reach: tuple[int, int] | None = None,
     run: bool = False,
     forms: tuple[bytes, ...] = (),
+    long: bool = False,
     flags: int = 0,
 ) -> Pattern:
     """Return a pattern with its expression compiled."""
     return Pattern(
-        kind, re.compile(expression, flags), needles, check, personal, numeric, words, reach, run, forms
+        kind, re.compile(expression, flags), needles, check, personal, numeric, words, reach, run, forms, long
     )
 
 

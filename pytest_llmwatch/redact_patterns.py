@@ -80,6 +80,7 @@ SECRETS: tuple[Pattern, ...] = (
         "aws",
         "AWS",
         "Aws",
+        long=True,
     ),
     make(
         "GITHUB_TOKEN",
@@ -138,6 +139,7 @@ SECRETS: tuple[Pattern, ...] = (
         "earer",
         "EARER",
         check=has_digit,
+        long=True,
     ),
     make(
         "BASIC_AUTH",
@@ -172,6 +174,7 @@ SECRETS: tuple[Pattern, ...] = (
         r"(?i)(?<![a-z])token" + _GIVEN + r"(?P<secret>[A-Za-z0-9._~+/-]{20,512}={0,2})",
         words=("token",),
         reach=(2, 560),
+        long=True,
         check=_token,
     ),
     make(

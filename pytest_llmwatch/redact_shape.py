@@ -6,6 +6,7 @@ seven digits or an unusual sign, and most texts have none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -29,46 +30,67 @@ _FORM = _table(
     (_DIGITS, "0"),
     ("_+/-", "-"),
     (".", "."),
+    (":", ":"),
     ("~=", "="),
     ("@%\\&{", "@"),
 )
-_WORDS = _table(("aA0-", "a"))
+_WORDS = _table(("aA0-", "a"), (":", ":"))
 _RUNS = _table(("aA0-.=", "a"))
-_NUMBERS = _table((_DIGITS, "0"))
-_BETWEEN = b" ()./-"
-"""What may stand between the digits of a number."""
+_BETWEEN = " ()./-"
+_NUMBERS = _table((_DIGITS, "0"), (_BETWEEN, "-"))
+_NUMBER = re.compile(rb"0-{0,2}(?:0-{0,2}){6}[0-]*")
+_FOLDED = "\u017f\u212a\u0130\u0131"  # a long s, the sign for kelvin, the Turkish i's
+_BEFORE, _AFTER = 72, 16  # a pattern may ask for a word before a number
 
 
 class Shape:
     """What a text is made of.
 
     Attributes:
-        plain: Whether all its digits are ASCII; where not, every question is answered with yes.
+        plain: Whether all its digits are ASCII, and all letters that a pattern of any case takes for ASCII ones;
+            where not, every question is answered with yes.
     """
 
-    __slots__ = ("_ascii", "_form", "_s", "plain")
+    __slots__ = ("_ascii", "_form", "_s", "_words", "plain")
 
     def __init__(self, s: str) -> None:
         self._s = s
         self._ascii = s.encode("ascii", "replace")  # one byte for each character, so places stay
         self._form = self._ascii.translate(_FORM)
-        self.plain = len(self._ascii) == len(s) and (s.isascii() or not _has_other_digits(s))
+        self._words = self._form.translate(_WORDS)
+        self.plain = s.isascii() or not any(c.isdecimal() or c in _FOLDED for c in set(s) if c > "\x7f")
 
     @property
     def suspicious(self) -> bool:
         """Whether any pattern can find anything in it: most of prose is done with here."""
         form, s = self._form, self._s
-        if not self.plain or b"0" in form or b"@" in form or b"a" * 16 in form.translate(_WORDS):
+        if not self.plain or b"0" in form or b"@" in form or b"a" * 16 in self._words:
             return True
         return "PRIVATE KEY" in s or "asic" in s or "BASIC" in s
 
     def has(self, forms: Iterable[bytes]) -> bool:
-        """Whether one of these sequences is in it: ``A`` a capital, ``a`` another letter, ``0`` a digit, ``.``."""
-        return not self.plain or any(form in self._form for form in forms)
+        """Whether one of these sequences is in it.
 
-    def has_number(self) -> bool:
-        """Whether seven digits follow each other, with blanks and the like between them."""
-        return not self.plain or b"0" * 7 in self._ascii.translate(_NUMBERS, _BETWEEN)
+        ``A`` is a capital, ``0`` a digit, ``.`` and ``:`` are themselves; ``a`` is a letter of either case, a
+        digit, or one of ``_+/-``.
+        """
+        return not self.plain or any(form in (self._words if b"a" in form else self._form) for form in forms)
+
+    def numbers(self) -> list[tuple[int, int, int]]:
+        """Return where seven digits or more follow each other, with blanks and the like between them.
+
+        Each is (start, end, digits), with room for what a pattern wants to see before and behind.
+        """
+        if not self.plain:
+            return [(0, len(self._s), len(self._s))]
+        found: list[tuple[int, int, int]] = []
+        for match in _NUMBER.finditer(self._ascii.translate(_NUMBERS)):
+            start, end = max(0, match.start() - _BEFORE), match.end() + _AFTER
+            digits = match[0].count(b"0")
+            if found and start <= found[-1][1]:
+                start, digits = found[-1][0], max(digits, found.pop()[2])
+            found.append((start, end, digits))
+        return found
 
     def runs(self) -> list[tuple[int, int]]:
         """Return where long words stand: letters, digits and what keys, paths and base64 have between them."""
@@ -83,7 +105,3 @@ class Shape:
             found.append((start, len(runs) if end < 0 else end))
             start = -1 if end < 0 else runs.find(least, end)
         return found
-
-
-def _has_other_digits(s: str) -> bool:
-    return any(c.isdecimal() for c in set(s) if c > "\x7f")

@@ -195,12 +195,13 @@ def test_any_json_keeps_its_shape(value: object) -> None:
 
 def test_looking_only_around_a_word_finds_what_looking_everywhere_does() -> None:
     patterns = [p for p in PATTERNS if p.reach is not None]
-    assert {p.kind for p in patterns} == {"SECRET", "EMAIL"}
+    assert {p.kind for p in patterns} == {"SECRET", "EMAIL", "IP"}
     names = ["api_key", "subscription_access_key", "encryption-accesskey", "token", "refresh_token", "PassPhrase"]
     names += ["?sig=", "&signature=", "key=", "&code=", "authKEY", "mytoken", "secret"]
     between = [":", "= ", "=>", '": "', "   ", '\\"', " b'", ",", "\n"]
     pieces = [*names, *between, "abc123" * 3, "x9" * 40, "Z8" * 150, "Q7" * 300, "plain words here "]
     pieces += ["ann.lee", "@", "%40", "mail.example.org", "a" * 60 + ".", "x" * 63 + ".y" * 30 + ".com"]
+    pieces += ["2001:0db8:85a3:0000:0000:8a2e:0370:7334", "::", "2abc:"]
     some = random.Random(5)
     found = 0
     for _ in range(2000):
@@ -229,7 +230,8 @@ def test_what_a_texts_shape_rules_out_no_pattern_finds() -> None:
         "eyJhbGciOi.eyJzdWIiOj.abc1",
         "hooks.slack.com/services/" + "T0" * 10,
     ]
-    secrets += ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432", "10.1.2.3", "192.168.0.77"]
+    secrets += ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432", "10.1.2.3", "192.168.0.77", "2001:db8::1"]
+    secrets += ["4111 1111 1111 1111", "+1 (212) 555-0123", "fax: (030) 90182-0"]
     pieces = [
         *secrets,
         "n",
@@ -258,9 +260,13 @@ def test_what_a_texts_shape_rules_out_no_pattern_finds() -> None:
                 assert [
                     m.span() for a, b in runs for m in pattern.expression.finditer(text, a, b)
                 ] == everywhere, text
-            possible = (not pattern.forms or shape.has(pattern.forms)) and (
-                not pattern.numeric or shape.has_number()
-            )
+            if pattern.numeric:
+                places = [(a, b) for a, b, digits in shape.numbers() if digits >= pattern.numeric]
+                assert [
+                    m.span() for a, b in places for m in pattern.expression.finditer(text, a, b)
+                ] == everywhere, text
+            possible = not pattern.forms or shape.has(pattern.forms)
+            possible = possible and bool(runs or not pattern.long)
             assert possible or not everywhere, text
             found += len(everywhere)
             ruled_out += not possible
