@@ -151,6 +151,7 @@ SECRETS: tuple[Pattern, ...] = (
         "COOKIE",
         r"(?i)(?<![a-z0-9])(?:set-)?cookie[\\\"']{0,2}\s{0,3}[:=,]\s{0,3}b?[\\\"']{0,2}"
         r"(?P<secret>[!#-+.\w^`|~-]{1,64}=[^\s\"';\\]{8,4000}(?:;\s?[^\s\"';\\]{0,4000}){0,40})",
+        forms=(b"=",),
         words=("cookie",),
         check=has_digit,
     ),
@@ -165,7 +166,7 @@ SECRETS: tuple[Pattern, ...] = (
         r"(?i)(?:api[_-]?key|(?:secret|access|private|account|signing|encryption|subscription|storage|auth)"
         r"[_-]?(?:access[_-]?)?key|client[_-]?secret|(?:access|auth|refresh|session|bot|id)[_-]?token"
         r"|password|passwd|passphrase|passcode|pwd|secret)" + _GIVEN + r"(?P<secret>[^\s\"'\\,;<>(){}&]{8,256})",
-        words=("key", "token", "secret", "passw", "passphrase", "passcode", "pwd"),
+        words=("key", "token", "secret", "pass", "pwd"),
         reach=(24, 320),
         check=assigned,
     ),
@@ -180,6 +181,7 @@ SECRETS: tuple[Pattern, ...] = (
     make(
         "SECRET",
         r"(?i)[?&](?:sig|signature|token|key|code|auth)=(?P<secret>[^\s\"'\\,;<>(){}&#]{16,512})",
+        forms=(b"=",),
         words=("sig=", "signature=", "token=", "key=", "code=", "auth="),
         reach=(2, 560),
         check=assigned,
