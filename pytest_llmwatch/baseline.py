@@ -109,7 +109,7 @@ def _identity(cases: Mapping[str, BaselineCase]) -> str:
 
 
 def _made_with(runs: Iterable[Run], set_name: str | None) -> dict[str, JSON]:
-    calls = [c for run in runs for c in run.calls if c.set == set_name]
+    calls = [c for run in runs for c in run.calls if c.set == set_name and not c.judging]
 
     def used(values: Iterable[str | None]) -> list[str]:
         return [name for name, _ in Counter(v for v in values if v).most_common()]

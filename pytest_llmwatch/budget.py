@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path as FilePath
 
+from pytest_llmwatch import budget_calibration as calibration
 from pytest_llmwatch import budget_values as values
 from pytest_llmwatch.budget_grammar import COMPARE_METRICS, KNOWN_SCORERS, QUALITY_KEYS
 from pytest_llmwatch.budget_positions import Path, key_lines
@@ -19,6 +21,7 @@ from pytest_llmwatch.budget_schema import budget_schema
 from pytest_llmwatch.budget_sections import read_document
 from pytest_llmwatch.budget_types import (
     Budget,
+    Calibration,
     CostPolicy,
     Drift,
     GateOptions,
@@ -91,7 +94,22 @@ def load_budget(
             file=name,
             line=line,
         ) from None
-    return parse_budget(text, name, scorers=scorers, extra_scorers=extra_scorers, defer_scorers=defer_scorers)
+    budget = parse_budget(text, name, scorers=scorers, extra_scorers=extra_scorers, defer_scorers=defer_scorers)
+    return with_calibrations(budget, file.parent)
+
+
+def with_calibrations(budget: Budget, folder: FilePath) -> Budget:
+    """Return the budget with what is known of its judges: from the files that it names, or ``judge.json``.
+
+    Raises:
+        BudgetError: A file that it names is not there, or one cannot be used.
+    """
+    names = budget.judge.calibration
+    files = [folder / n for n in names] if names else [f for f in [folder / calibration.FILE] if f.is_file()]
+    known: dict[str, Calibration] = {}
+    for file, name in zip(files, names or [calibration.FILE], strict=False):
+        known |= calibration.read(file, name)
+    return replace(budget, judge=replace(budget.judge, known=known)) if known else budget
 
 
 def parse_budget(

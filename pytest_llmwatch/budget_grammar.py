@@ -144,6 +144,13 @@ RULES: tuple[RuleSpec, ...] = (
         documents      count F mean documents that a retrieval returned
         empty_rate     ratio C share of retrievals without a document
         """),
+    *_table("judge", "cost", "cost", """
+        run_usd usd   C cost of what judges were asked, which is in no rule of [cost]
+        calls   count C questions to judges
+        """),
+    *_table("judge", "availability", "errors", """
+        error_rate ratio C share of judgements without a usable grade: the call failed, or its answer was invalid
+        """),
 )  # fmt: skip
 
 QUALITY_KEYS: dict[str, str] = {
@@ -310,6 +317,20 @@ COST_SETTINGS: dict[str, Field] = {
 
 AGENT_SETTINGS: dict[str, Field] = {
     "side_effects": Field("strings", meaning="tools whose call changes something, as names or globs"),
+}
+
+JUDGE_SETTINGS: dict[str, Field] = {
+    "model": Field("string", meaning="model that judges, where a scorer names none"),
+    "base_url": Field("string", meaning="where the judge is; by default where the application's model is"),
+    "api": Field("choice", ("responses", "chat"), meaning="API of the judge, chat by default"),
+    "share": Field("share", meaning="share of the cases that are judged, the same ones in every run"),
+    "min_kappa": Field(
+        "share", meaning="what the lower bound of kappa must reach before a judge may fail a build"
+    ),
+    "min_labels": Field("integer", low=1, meaning="labels that a calibration must hold, 50 by default"),
+    "calibration": Field(
+        "strings", meaning="files of `llmwatch judge calibrate`, judge.json beside it by default"
+    ),
 }
 
 THROUGHPUT_QUOTAS: tuple[str, ...] = ("tpm_quota", "rpm_quota")

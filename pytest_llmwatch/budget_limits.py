@@ -10,6 +10,7 @@ from pytest_llmwatch import budget_values as values
 from pytest_llmwatch.budget_grammar import (
     AGENT_SETTINGS,
     COST_SETTINGS,
+    JUDGE_SETTINGS,
     LIMIT_FIELDS,
     METRIC_KEYS,
     QUOTA_FAIL,
@@ -27,7 +28,7 @@ from pytest_llmwatch.model import RuleKind
 
 MAX_MIN_N = 10_000_000
 
-_SETTINGS = {"cost": COST_SETTINGS, "agent": AGENT_SETTINGS}
+_SETTINGS = {"cost": COST_SETTINGS, "agent": AGENT_SETTINGS, "judge": JUDGE_SETTINGS}
 
 
 def read_table(source: Source, table: str, given: Any, path: Path, scope: Scope | None) -> Iterator[Limit]:

@@ -11,6 +11,7 @@ from typing import Any
 from pytest_llmwatch.budget_grammar import (
     AGENT_SETTINGS,
     COST_SETTINGS,
+    JUDGE_SETTINGS,
     METRIC_KEYS,
     QUALITY_KEYS,
     RULES,
@@ -38,7 +39,7 @@ def budget_schema() -> JSONSchema:
     """Return the schema (draft 2020-12). TOML dates are taken as strings ``YYYY-MM-DD``."""
     limits = _limit_tables()
     scoped = dict(limits, drift=_object(SECTIONS["drift"]))
-    scoped |= {table: _closed(_rules(table)) for table in ("cost", "agent")}
+    scoped |= {table: _closed(_rules(table)) for table in ("cost", "agent", "judge")}
     limits["quality"]["properties"] = {
         **limits["quality"]["properties"],
         "weights": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
@@ -79,6 +80,8 @@ def _limit_tables() -> dict[str, JSONSchema]:
             properties |= {key: _field(f) for key, f in COST_SETTINGS.items()}
         if table == "agent":
             properties |= {key: _field(f) for key, f in AGENT_SETTINGS.items()}
+        if table == "judge":
+            properties |= {key: _field(f) for key, f in JUDGE_SETTINGS.items()}
         if table == "throughput":
             quota = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "headers"}, {"const": True}]}
             properties |= dict.fromkeys(THROUGHPUT_QUOTAS, quota)

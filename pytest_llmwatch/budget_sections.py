@@ -10,6 +10,7 @@ from typing import Any
 from pytest_llmwatch import budget_values as values
 from pytest_llmwatch.budget_grammar import (
     COST_SETTINGS,
+    JUDGE_SETTINGS,
     LIMIT_TABLES,
     RULES,
     SCOPE_KINDS,
@@ -25,6 +26,7 @@ from pytest_llmwatch.budget_types import (
     CostPolicy,
     Drift,
     GateOptions,
+    JudgeOptions,
     Limit,
     ModelDefaults,
     PluginOptions,
@@ -76,6 +78,7 @@ def read_document(source: Source, document: dict[str, Any]) -> Budget:
         waivers=_waivers(source, document.get("waiver", []), limits, drifts),
         cost=cost,
         drifts=tuple(drifts),
+        judge=_judge(source, document.get("judge", {})),
         redact=_redact(source, document.get("redact", {})),
         capture=section("capture", CaptureLimits),
         report=section("report", ReportOptions),
@@ -167,6 +170,12 @@ def _cost(source: Source, given: Any) -> CostPolicy:
     if policy.rate_warn is not None and policy.rate_critical is not None:
         _ordered(source, "rate_warn", policy.rate_warn, "rate_critical", policy.rate_critical)
     return policy
+
+
+def _judge(source: Source, given: Any) -> JudgeOptions:
+    table = values.table(source, ("judge",), given)
+    settings = {k: v for k, v in table.items() if k in JUDGE_SETTINGS}
+    return JudgeOptions(**values.read_fields(source, ("judge",), settings, JUDGE_SETTINGS))
 
 
 def _ordered(source: Source, low: str, low_value: float, high: str, high_value: float) -> None:

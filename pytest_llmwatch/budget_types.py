@@ -108,6 +108,58 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """How well one judge agrees with people: Cohen's kappa over ``n`` labels with its 95 % interval.
+
+    ``version`` is the judge's: model, task, grades and parameters. None where the labels allow no kappa.
+    """
+
+    version: str
+    name: str
+    model: str | None
+    n: int
+    kappa: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeOptions:
+    """``[judge]``: who judges, how many of the cases, and what it takes before a judge may fail a build.
+
+    ``known`` holds the calibrations that were read from the files ``calibration``, by the judge's version.
+    """
+
+    model: str | None = None
+    base_url: str | None = None
+    api: Literal["responses", "chat"] = "chat"
+    share: float = 1.0
+    min_kappa: float = 0.4
+    min_labels: int = 50
+    calibration: tuple[str, ...] = ()
+    known: Mapping[str, Calibration] = field(default_factory=dict)
+
+    def objection(self, version: str) -> str | None:
+        """Return why the judge ``version`` may not fail a build, None where it may."""
+        found = self.known.get(version)
+        if found is None:
+            return f"nobody has measured how well this judge ({version}) agrees with people"
+        if found.n < self.min_labels:
+            return f"this judge ({version}) was compared with {found.n:,} labels, fewer than {self.min_labels:,}"
+        if found.kappa is None or found.low is None:
+            return f"the labels that this judge ({version}) was compared with allow no kappa"
+        if found.low < self.min_kappa:
+            interval = (
+                f"[{found.low:.2f}, {found.high:.2f}]" if found.high is not None else f"from {found.low:.2f}"
+            )
+            return (
+                f"this judge ({version}) agrees too little with people: kappa {found.kappa:.2f} {interval} over "
+                f"{found.n:,} labels, and its lower bound must reach {self.min_kappa:g}"
+            )
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class RedactOptions:
     """``[redact]``: more patterns as (name, regular expression), and whether personal data is masked."""
 
@@ -204,6 +256,7 @@ class Budget:
     waivers: tuple[Waiver, ...] = ()
     cost: CostPolicy = field(default_factory=CostPolicy)
     drifts: tuple[Drift, ...] = ()
+    judge: JudgeOptions = field(default_factory=JudgeOptions)
     redact: RedactOptions = field(default_factory=RedactOptions)
     capture: CaptureLimits = field(default_factory=CaptureLimits)
     report: ReportOptions = field(default_factory=ReportOptions)

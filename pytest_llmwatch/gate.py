@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
-from pytest_llmwatch import gate_drift
+from pytest_llmwatch import gate_calibrated, gate_drift
 from pytest_llmwatch import gate_judge as judging
 from pytest_llmwatch.budget_types import Budget, Family, Limit
 from pytest_llmwatch.compare_alpha import split_alpha
@@ -74,8 +74,9 @@ def judge(
     drifts = gate_drift.judge(run, budget, sides, baselines or {}, alphas=shares, today=today)
     decided |= _tests(tests, shares)
     verdicts = (*(decided[x.rule] for x in budget.limits), *drifts)
+    judges = gate_calibrated.judges_of(run)
     waivers = {w.rule: w for w in budget.waivers}
-    return tuple(_waive(v, waivers.get(v.rule), today) for v in verdicts)
+    return tuple(_waive(gate_calibrated.soften(v, judges, budget), waivers.get(v.rule), today) for v in verdicts)
 
 
 def alpha_by_family(budget: Budget, verdicts: Sequence[Verdict] = ()) -> dict[str, float]:

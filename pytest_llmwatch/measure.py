@@ -9,6 +9,7 @@ from typing import Any
 from pytest_llmwatch import (
     measure_agent,
     measure_agent_summary,
+    measure_judge,
     measure_retrieval,
     measure_stages,
     measure_throughput,
@@ -51,6 +52,8 @@ def figure(limit: Limit, part: Slice, *, spent: Mapping[str, float] | None = Non
             return quality_.outcome(limit, part)
         case "agent":
             return measure_agent.agent(limit, part)
+        case "judge":
+            return measure_judge.judge(limit, part)
         case "retrieval":
             return measure_retrieval.retrieval(limit, part)
         case _:
@@ -62,12 +65,14 @@ def aggregates(run: Run, scope: Scope | None = None) -> dict[str, Any]:
 
     Sums are over known values; ``cost_usd``, ``input_tokens`` and ``output_tokens`` are None where calls
     were made and none of them tells. ``unpriced`` and ``no_usage`` count the calls that do not. ``agents`` is
-    there only where tools were called or documents retrieved, ``stages`` where there are spans or stages of calls.
+    there only where tools were called or documents retrieved, ``stages`` where there are spans or stages of calls,
+    ``judge`` where a judge was asked: its calls are in no other total.
     """
     part = slice_of(run, scope)
     calls = part.calls
     results = [t.result for t in part.tasks if t.result is not None and t.first_attempt]
     agents = measure_agent_summary.summary(part)
+    judges = measure_judge.summary(part)
     return {
         "calls": len(calls),
         "failed": sum(1 for c in calls if c.failed),
@@ -92,6 +97,7 @@ def aggregates(run: Run, scope: Scope | None = None) -> dict[str, Any]:
         "cases": len({t.key for t in part.tasks if t.result is not None and t.result.case is not None}),
         "scores": _scores(part, results),
         **({"agents": agents} if agents is not None else {}),
+        **({"judge": judges} if judges is not None else {}),
         **({"stages": _stages(run)} if scope is None and _has_stages(run) else {}),
     }
 

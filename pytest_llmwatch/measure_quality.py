@@ -17,6 +17,7 @@ from pytest_llmwatch.measure_slice import Slice, Task
 from pytest_llmwatch.model import Call, UserOutcome
 
 _THUMBS_DOWN = frozenset({"thumbs_down", "down", "negative", "bad", "dislike", "-1", "👎"})
+_WHY = {"error": "crashed", "not_sampled": "not sampled"}
 _SAFETY_SCORERS = {"injection": "injection", "secrets": "secrets", "pii": "pii", "refusals": "refusal"}
 
 
@@ -44,12 +45,14 @@ def score_mean(part: Slice, name: str, flag: Callable[[float], float] | None = N
         elif score is None:
             continue
         elif score.value is None:
-            lost["crashed" if score.label == "error" else "not assessable"] += 1
+            lost[_WHY.get(score.label or "", "not assessable")] += 1
         else:
             observed.append(_observe(task, score.value if flag is None else flag(score.value)))
     if not observed:
         if lost["errored"] or lost["crashed"]:
             return not_measured(f"no answer could be scored ({_lost(lost)})")
+        if lost["not sampled"] and not lost["not assessable"]:
+            return not_measured(f"{name} is asked for a share of the cases, and none of these is in it")
         if lost["not assessable"]:
             return not_measured(f"{name} is not assessable in any of {plural(lost['not assessable'], 'answer')}")
         return not_measured(f"no answer has a score {name}; add the scorer to the set")
@@ -58,7 +61,8 @@ def score_mean(part: Slice, name: str, flag: Callable[[float], float] | None = N
 
 
 def _lost(lost: Counter[str]) -> str:
-    words = {"errored": "errored", "crashed": "scorer crashed on", "not assessable": "not assessable"}
+    words = {"errored": "errored", "crashed": "scorer crashed on"}
+    words |= {word: word for word in ("not assessable", "not sampled")}
     parts = [f"{lost[k]:,} {text}" for k, text in words.items() if lost[k]]
     return ", ".join(parts)
 

@@ -50,7 +50,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The calls, results and spans in a scope. ``calls`` are LLM calls, ``steps`` all recorded operations."""
+    """The calls, results and spans in a scope. ``calls`` are LLM calls, ``steps`` all recorded operations.
+
+    Both are the application's; ``judged`` are the calls of scorers that asked a judge.
+    """
 
     calls: tuple[Call, ...]
     steps: tuple[Call, ...]
@@ -59,6 +62,7 @@ class Slice:
     scope: Scope | None = None
     clusters: dict[str, str] = field(default_factory=dict)
     """Cluster by call id."""
+    judged: tuple[Call, ...] = ()
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """What several rules of this slice compute alike."""
 
@@ -77,7 +81,9 @@ class Slices:
 
     def __init__(self, run: Run) -> None:
         self._around = _Around(run.spans)
-        self._whole = Slice(_llm(run.calls), run.calls, tuple(_tasks(run)), run.spans)
+        steps = tuple(c for c in run.calls if not c.judging)
+        judged = tuple(c for c in run.calls if c.judging)
+        self._whole = Slice(_llm(steps), steps, tuple(_tasks(run, steps)), run.spans, judged=judged)
         self._whole.clusters.update((c.id, t.cluster) for t in self._whole.tasks for c in t.calls)
         self._made: dict[Scope | None, Slice] = {None: self._whole}
 
@@ -100,7 +106,9 @@ class Slices:
             spans = tuple(s for s in whole.spans if place(s) in places and _labelled(s, scope))
         kept = {c.id for t in tasks for c in t.calls}
         steps = tuple(c for c in whole.steps if c.id in kept)
-        return Slice(_llm(steps), steps, tasks, spans, scope, whole.clusters)
+        places = {place(t.result) for t in tasks if t.result is not None}
+        judged = tuple(c for c in whole.judged if matches(scope, c) or (place(c) in places and _silent(c, scope)))
+        return Slice(_llm(steps), steps, tasks, spans, scope, whole.clusters, judged)
 
 
 def slice_of(run: Run, scope: Scope | None = None) -> Slice:
@@ -172,6 +180,11 @@ def _in_stage(tasks: Iterable[Task], scope: Scope, spans: Iterable[Span], around
             yield Task(task.key, task.cluster, task.weight, calls, task.result)
 
 
+def _silent(call: Call, scope: Scope) -> bool:
+    """Whether a judge's call says nothing of its own about a scope, so that its test decides."""
+    return scope.kind in ("tag", "marker", "stage") or getattr(call, scope.kind) is None
+
+
 def _labelled(span: Span, scope: Scope) -> bool:
     """Whether a span of a test in scope belongs there too: it does not say that it is something else's."""
     own = span.labels.get(scope.kind)
@@ -192,8 +205,8 @@ def _within(tasks: Iterable[Task], scope: Scope) -> Iterator[Task]:
             yield Task(task.key, task.cluster, task.weight, calls, task.result)
 
 
-def _tasks(run: Run) -> Iterator[Task]:
-    by_id = {c.id: c for c in run.calls}
+def _tasks(run: Run, steps: tuple[Call, ...]) -> Iterator[Task]:
+    by_id = {c.id: c for c in steps}
     owned: set[str] = set()
     for result in run.results:
         calls = tuple(by_id[i] for i in result.call_ids if i in by_id)
@@ -202,7 +215,7 @@ def _tasks(run: Run) -> Iterator[Task]:
         cluster = result.cluster or f"{key[0] or ''}\0{key[1]}"
         yield Task(key, cluster, result.weight, calls, result)
     groups: dict[Key, list[Call]] = {}
-    for call in run.calls:
+    for call in steps:
         if call.id not in owned:
             groups.setdefault(_group(call), []).append(call)
     for members in groups.values():

@@ -86,7 +86,8 @@ def _tasks(run: Run) -> list[tuple[float, list[_Piece]]]:
     for span in run.spans:
         spans[place(span)].append(span)
     for call in run.calls:
-        calls[place(call)].append(call)
+        if not call.judging:
+            calls[place(call)].append(call)
     return [_task(spans.get(p, ()), calls.get(p, ())) for p in dict.fromkeys((*spans, *calls))]
 
 

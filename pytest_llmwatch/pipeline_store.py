@@ -103,7 +103,8 @@ def keep(report: Report, url: str, root: Path) -> str | None:
     from pytest_llmwatch.store.merge import leaves_of
 
     store, run = open_store(url, root), report.run
-    usd = sum(c.cost.usd or 0.0 for c in run.calls if c.capture_mode != "replayed")
+    live = (c for c in run.calls if c.capture_mode != "replayed" and not c.judging)
+    usd = sum(c.cost.usd or 0.0 for c in live)
     leaves = leaves_of(run.run_id, run.environment)
     if leaves != [run.run_id]:
         usd = max(0.0, usd - store.noted(leaves))

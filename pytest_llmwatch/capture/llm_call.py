@@ -33,6 +33,7 @@ class LlmCall:
         watch: Collects the calls.
         score: Scores outputs, see `ScoreOutput`.
         rerun_hint: Command that records this test's calls again, for messages.
+        role: Of the calls, see `Call`; None = the application's.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class LlmCall:
         *,
         score: ScoreOutput,
         rerun_hint: str | None = None,
+        role: str | None = None,
     ) -> None:
         self._session = session
         self._settings = settings
         self._watch = watch
         self._score = score
+        self._role = role
         if rerun_hint:
             watch.rerun_hint = rerun_hint
 
@@ -68,7 +71,7 @@ class LlmCall:
             case: Golden case that the scores judge by; None = the watch's.
             api: ``responses`` or ``chat``; None = from the settings.
             **params: Parameters of the SDK. ``max_tokens``, ``max_output_tokens``, ``response_format`` and tools
-                are understood for either API. ``prompt_version`` labels the call.
+                are understood for either API. ``prompt_version`` and ``prompt_name`` label the call.
 
         Raises:
             MissingRecording: Replaying, and there is no recording.
@@ -144,6 +147,8 @@ class LlmCall:
         version = params.pop("prompt_version", None) or self._watch.labels.get("prompt_version")
         version = version or self._settings.prompt_version
         labels = {} if version is None else {"prompt_version": str(version)}
+        if "prompt_name" in params:
+            labels["prompt_name"] = str(params.pop("prompt_name"))
         adapted = adapt(params, api)
         if api == "chat":
             adapted["messages"] = (
@@ -151,7 +156,7 @@ class LlmCall:
             )
         else:
             adapted["input"] = prompt if isinstance(prompt, str) else list(prompt)
-        return _Ask(api, {"model": model, **adapted}, CallContext(labels, case or self._watch.case))
+        return _Ask(api, {"model": model, **adapted}, CallContext(labels, case or self._watch.case, self._role))
 
     @contextlib.contextmanager
     def _inside(self, ask: _Ask) -> Iterator[None]:

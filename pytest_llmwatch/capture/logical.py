@@ -22,11 +22,12 @@ from pytest_llmwatch.redact import Redactor
 class CallContext:
     """What `LlmCall` knows of the calls made inside it: more labels, the case, and where the records go."""
 
-    __slots__ = ("calls", "case", "labels")
+    __slots__ = ("calls", "case", "labels", "role")
 
-    def __init__(self, labels: Mapping[str, str], case: Case | None) -> None:
+    def __init__(self, labels: Mapping[str, str], case: Case | None, role: str | None = None) -> None:
         self.labels = dict(labels)
         self.case = case
+        self.role = role
         self.calls: list[Call] = []
 
 
@@ -115,7 +116,7 @@ class LogicalCall:
 _OURS = frozenset(
     {
         "id", "trace_id", "span_id", "parent_id", "time", "server_address", "capture_mode",
-        "usage", "cost", "operation", "status", "stream", "outcome",
+        "usage", "cost", "operation", "status", "stream", "outcome", "role",
     }
 )  # fmt: skip
 """Fields of a call that we made, or that name a server: nothing in them can be a secret."""
@@ -198,6 +199,7 @@ class CallBuilder:
             markers=watch.markers,
             parent_id=call.times.span_id,
             retrieval=call.times.retrieval,
+            role=call.context.role if call.context else None,
             **call_labels(call.labels, self._hash_key),
         )
         # a server writes what it likes into names and ids too

@@ -55,7 +55,9 @@ class GoldenCase:
         output = as_output(answer)
         if self.test is not None and not (isinstance(answer, Mapping) and "tool_calls" in answer):
             output = self.test.filled(output)
-        scores = self._session.score(output, self.case, self.set.scorers or None, dict(self.set.weights) or None)
+        asker = self.test.asker() if self.test is not None else None
+        specs, weights = self.set.scorers or None, dict(self.set.weights) or None
+        scores = self._session.score(output, self.case, specs, weights, asker)
         if self.test is not None:
             self.test.take_scores(output, scores)
         return scores

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_store, pipeline_users
+from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_judge, pipeline_store, pipeline_users
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError, SpendLimitReached, UsageError
 from pytest_llmwatch.model import (
     Baseline,
@@ -34,6 +34,7 @@ from pytest_llmwatch.plugin.settings import GATE_EXIT
 from pytest_llmwatch.plugin.spending import Refusals, Spending
 from pytest_llmwatch.plugin.storing import Storing
 from pytest_llmwatch.plugin.wire import Parcel, SpendLedger, Spool, clear_spool, read_spool, read_spooled_spans
+from pytest_llmwatch.scorers.asking import Asker, asking
 
 if TYPE_CHECKING:
     from pytest_llmwatch.capture.client import ClientSettings
@@ -322,11 +323,14 @@ class LlmSession:
         case: Case,
         specs: Sequence[ScorerSpec] | None,
         weights: Mapping[str, float] | None = None,
+        asker: Asker | None = None,
     ) -> tuple[Score, ...]:
-        """Score ``output``; the budget's weights apply where the set has none."""
+        """Score ``output``; the budget's weights apply where the set has none. Judges ask ``asker``."""
         # a replay's answers hold placeholders: scored redacted, it gets the scores of the run that recorded it
         output, case = self.redacted(output), self.redacted(case)
-        return pipeline.score(output, case, specs, weights=weights or self.budget.weights or None)
+        with asking(asker):
+            scores = pipeline.score(output, case, specs, weights=weights or self.budget.weights or None)
+        return pipeline_judge.allowed(scores, self.budget)
 
     # -- the whole
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_llmwatch import pipeline_judge
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError, MissingRecording, SpendLimitReached
 from pytest_llmwatch.model import (
     Call,
@@ -25,6 +26,7 @@ from pytest_llmwatch.plugin.session import LlmSession, problem_of
 from pytest_llmwatch.plugin.wire import Parcel
 
 if TYPE_CHECKING:
+    from pytest_llmwatch.capture.judge_client import JudgeClient
     from pytest_llmwatch.capture.watch import Watch
 
 KEY: pytest.StashKey[TestRun] = pytest.StashKey()
@@ -52,6 +54,7 @@ class TestRun:
         self._reason: str | None = None
         self._duration = 0.0
         self._problem: str | None = None
+        self._asker: JudgeClient | None = None
         if golden_case is not None:
             golden_case.test = self
 
@@ -82,9 +85,15 @@ class TestRun:
         if self.golden_case is not None and names is None and (case is None or case == self.case):
             return self.golden_case.score(output)
         specs = [as_spec(n) for n in names] if names is not None else None
-        scores = self.session.score(output, case or Case(id=self.item.name), specs)
+        scores = self.session.score(output, case or Case(id=self.item.name), specs, asker=self.asker())
         self.take_scores(output, scores)
         return scores
+
+    def asker(self) -> JudgeClient:
+        """Return whom the judges of this execution ask."""
+        if self._asker is None:
+            self._asker = pipeline_judge.client(self.session.capture, self.session.budget, self.watch)
+        return self._asker
 
     def finish_call(self) -> None:
         """After the test's body: score a golden answer that nobody scored."""
@@ -106,17 +115,21 @@ class TestRun:
         )
 
     def calls(self) -> list[Call]:
-        """Return the test's calls so far, in the order they started.
+        """Return the application's calls so far, in the order they started; those of judges are left out.
 
         Set and case are filled in, and what only later calls tell: fallbacks, the results of tool calls.
         """
         from pytest_llmwatch.capture.executions import with_executions
         from pytest_llmwatch.measure_agent_steps import with_fallbacks, with_results
 
+        out = self._placed(c for c in self.watch.calls if not c.judging)
+        return self._with_outcome(list(with_results(with_fallbacks(with_executions(out, self.watch.spans)))))
+
+    def _placed(self, calls: Iterable[Call]) -> list[Call]:
         case = self.golden_case
         out = []
         known = self.session.redacted(case.case) if case is not None else None
-        for call in self.watch.calls:
+        for call in calls:
             if case is not None and known is not None:
                 call = dataclasses.replace(  # noqa: PLW2901
                     call,
@@ -127,7 +140,7 @@ class TestRun:
                     tags=call.tags or known.tags,
                 )
             out.append(call)
-        return self._with_outcome(list(with_results(with_fallbacks(with_executions(out, self.watch.spans)))))
+        return out
 
     def _with_outcome(self, calls: list[Call]) -> list[Call]:
         """Give the test's metrics and outcome to its last call."""
@@ -199,12 +212,13 @@ class TestRun:
     def parcel(self, *, last: bool) -> Parcel:
         """Return what has not been sent yet; with ``last`` the test's result too."""
         calls, spans = self.calls(), self.spans()
+        judged = self._placed(c for c in self.watch.calls if c.judging)
         # a later phase may tell more of a call: that its tool was executed, what became of the answer
         parcel = Parcel(
-            calls=[c for c in calls if self._sent.get(c.id) != c],
+            calls=[c for c in (*calls, *judged) if self._sent.get(c.id) != c],
             spans=[s for s in spans if self._sent.get(s.id) != s],
         )
-        self._sent |= {c.id: c for c in calls} | {s.id: s for s in spans}
+        self._sent |= {c.id: c for c in (*calls, *judged)} | {s.id: s for s in spans}
         if last:
             parcel.problems = self._problems()
             told = calls or spans or self.scores or self.metrics or self.user_outcome != UserOutcome()
