@@ -107,6 +107,9 @@ def to_records(
         yield to_record(call, last.get(call.id), (cases or {}).get((call.set, call.case)))
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
 def dump_line(record: Mapping[str, JSON]) -> str:
     """Return a record as one line of strict JSON, with its line end.
 
@@ -114,9 +117,9 @@ def dump_line(record: Mapping[str, JSON]) -> str:
     escaped, so that they come back as they were.
     """
     try:
-        text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        text = _to_json(record)
     except ValueError:
-        text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
+        text = _to_json(_finite(record))
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -124,6 +124,12 @@ def looks_like_metric(key: str, value: object) -> bool:
             return False
     elif isinstance(value, bool) or not isinstance(value, int | float):
         return False
+    return is_metric_name(key)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_metric_name(key: str) -> bool:
+    """Whether ``key`` reads like the name of a figure."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower()
     return _METRIC_LIKE.search(snake) is not None
 

@@ -13,7 +13,14 @@ from pytest_llmwatch.errors import RecordsError
 from pytest_llmwatch.model import JSON, Case, Output
 from pytest_llmwatch.records import why_no_json
 from pytest_llmwatch.records_calls import texts
-from pytest_llmwatch.records_shapes import flatten, messages_of, opened
+from pytest_llmwatch.records_shapes import (
+    PLAIN,
+    USAGE_OBJECTS,
+    flatten,
+    may_open,
+    messages_of,
+    opened,
+)
 
 _READ = frozenset(
     {
@@ -32,6 +39,20 @@ class Answer(NamedTuple):
     case: Case
     output: Output
     answered: bool
+
+
+class _Plan(NamedTuple):
+    """What to do with lines of certain keys: (key, our field, exact name) to read, and keys to look at."""
+
+    reads: tuple[tuple[str, str, bool], ...]
+    odd: tuple[str, ...]
+    """Not understood, with the name of a metric."""
+    may_open: tuple[str, ...]
+    usage: tuple[str, ...]
+
+
+_MAX_PLANS = 1000
+_NESTED = (dict, list)
 
 
 class AnswerReader:
@@ -57,6 +78,8 @@ class AnswerReader:
         self.notes: dict[str, str] = {}
         """Key -> what a reader should be told once about it."""
         self._rename = dict(rename or {})
+        self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._seen: set[tuple[str, ...]] = set()
         self._cases = cases or {}
         self._schema = schema
 
@@ -84,33 +107,63 @@ class AnswerReader:
             raise self._error("is nested too deep", "records-json", line) from error
 
     def _fields(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        plan = self._plan(tuple(value))
+        for key in plan.may_open:
+            item = value[key]
+            if item is not None and (item.__class__ in _NESTED or key not in PLAIN):
+                line = dict(flatten(opened(value), self._rename))
+                return self._read(self._plan(tuple(line)), line)
+        for key in plan.usage:
+            if value[key].__class__ is dict:
+                self._look(value[key])
+        return self._read(plan, value)
+
+    def _read(self, plan: _Plan, value: Mapping[str, Any]) -> dict[str, Any]:
         data: dict[str, Any] = {}
-        exact: set[str] = set()
-        rename = self._rename
-        for key, item in flatten(opened(value), rename):
-            if item is None:
-                continue
-            ours = rename.get(key, key) if rename else key
-            if ours in _CASE_KEYS:
-                data[ours] = item
-                continue
-            target = fields.target_of(ours)
-            if target is None:
-                if key not in self.notes and fields.looks_like_metric(key, item):
-                    self._name(key)
-                continue
-            name = target.field
-            if name not in _READ:
-                continue
-            if target.exact:
-                exact.add(name)
-            elif name in exact or name in data:
-                continue
-            elif name in ("input", "output"):
-                data[name] = messages_of(item)
-                continue
-            data[name] = item
+        for key, name, exact in plan.reads:
+            item = value[key]
+            if item is not None and (exact or name not in data):
+                data[name] = messages_of(item) if name == "input" or name == "output" else item  # noqa: PLR1714
+        for key in plan.odd:
+            if key not in self.notes and fields.looks_like_metric(key, value[key]):
+                self._name(key)
         return data
+
+    def _plan(self, keys: tuple[str, ...]) -> _Plan:
+        """Return what to do with the keys of a line; a log has few sorts of lines, so it is kept."""
+        plan = self._plans.get(keys)
+        if plan is None:
+            plan = self._planned(keys)
+            if len(self._plans) < _MAX_PLANS:
+                self._plans[keys] = plan
+        return plan
+
+    def _planned(self, keys: tuple[str, ...]) -> _Plan:
+        dotted = {key.split(".", 1)[0] for key in self._rename if "." in key}
+        reads, odd, may, usage = [], [], [], []
+        for key in keys:
+            ours = self._rename.get(key, key)
+            target = fields.target_of(ours)
+            if ours in _CASE_KEYS:
+                reads.append((key, ours, True))
+            elif target is None:
+                odd.append(key)
+            elif target.field in _READ:
+                reads.append((key, target.field, target.exact))
+            if key in dotted or may_open(key):
+                may.append(key)
+            elif key in USAGE_OBJECTS:
+                usage.append(key)
+        return _Plan(tuple(reads), tuple(k for k in odd if fields.is_metric_name(k)), tuple(may), tuple(usage))
+
+    def _look(self, usage: Mapping[str, Any]) -> None:
+        """Name what is not understood in a ``usage`` object; nothing in it is scored."""
+        keys = tuple(usage)
+        if keys not in self._seen:
+            if len(self._seen) < _MAX_PLANS:
+                self._seen.add(keys)
+            line = dict(flatten({"usage": usage}))
+            self._read(self._plan(tuple(line)), line)
 
     def _answer(self, data: Mapping[str, Any], line: int) -> Answer:
         identity = next((data[k] for k in ("id", "request_id", "case") if data.get(k) not in (None, "")), line)

@@ -10,13 +10,27 @@ from pytest_llmwatch import semconv
 
 _RESPONSE_KEYS = ("response", "output", "completion", "raw_response", "response_body")
 _REQUEST_KEYS = ("request", "request_body", "raw_request")
-_OPENED = {
-    "gen_ai": "gen_ai",
-    **dict.fromkeys(("usage", "llm_usage", "token_usage", "usageMetadata", "usage_metadata"), "usage"),
-}
+_SPAN_OBJECT = "gen_ai"
+USAGE_OBJECTS = ("usage", "llm_usage", "token_usage", "usageMetadata", "usage_metadata")
+_OPENED = {_SPAN_OBJECT: _SPAN_OBJECT, **dict.fromkeys(USAGE_OBJECTS, "usage")}
 _TEXT_PARTS = ("text", "output_text", "input_text")
 FILTER_CODES = frozenset({"content_filter", "responsibleaipolicyviolation", "content_policy_violation"})
 """Error codes, in lower case, by which a provider says that its filter refused the request (Azure, OpenAI)."""
+
+
+_OPEN_KEYS = frozenset(
+    {
+        *(*_RESPONSE_KEYS, *_REQUEST_KEYS, "choices", "candidates", "content", "promptFeedback", "messages"),
+        *("conversation", "attributes", "error", _SPAN_OBJECT),
+    }
+)
+PLAIN = _OPEN_KEYS - {"error"}
+"""Keys that hold more only where they hold an object or a list."""
+
+
+def may_open(key: str) -> bool:
+    """Whether a key of a log line may hold more than its own value, see `opened`."""
+    return key in _OPEN_KEYS or key.startswith(semconv.INDEXED_PREFIXES)
 
 
 def opened(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -28,8 +42,7 @@ def opened(value: Mapping[str, Any]) -> Mapping[str, Any]:
     keys win.
     """
     if not any(
-        isinstance(item, dict | list) or key == "error" or key.startswith(semconv.INDEXED_PREFIXES)
-        for key, item in value.items()
+        may_open(key) and (key not in PLAIN or isinstance(item, dict | list)) for key, item in value.items()
     ):
         return value  # flat already, as most logs are
     found: dict[str, Any] = {}

@@ -342,7 +342,9 @@ def test_ctrl_c_leaves_nothing_behind(long_log: Path, jobs: str) -> None:
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, b"llmwatch: stopped\n")
+    assert err == b"llmwatch: stopped\n"
+    # Python ends by the signal itself where it came while a class was being made
+    assert process.returncode in (130, -signal.SIGINT)
     assert [p.name for p in long_log.parent.iterdir()] == ["log.jsonl"]
     while alive(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
