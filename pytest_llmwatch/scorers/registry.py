@@ -29,7 +29,7 @@ BUILTIN: dict[str, tuple[str, str]] = {
     "consistency": ("consistency", "Consistency"),
     "tool_calls": ("tools", "ToolCalls"),
     "refusal": ("refusal", "Refusal"),
-    "injection": ("safety", "Injection"),
+    "injection": ("injection", "Injection"),
     "secrets": ("safety", "Secrets"),
     "pii": ("safety", "Pii"),
     "starts_with": ("affix", "StartsWith"),
@@ -130,6 +130,14 @@ _registered: dict[str, Any] = {}
 def names() -> tuple[str, ...]:
     """Return the names of all scorers, the built-in ones first."""
     return (*BUILTIN, *(n for n in _registered if n not in BUILTIN))
+
+
+_UNASKED = tuple(name for name in BUILTIN if name in UNASKED)
+
+
+def unasked() -> tuple[str, ...]:
+    """Return the scorers that run by themselves where they apply, registered ones too."""
+    return (*_UNASKED, *_registered) if _registered else _UNASKED
 
 
 def register(name: str, factory: Any) -> None:
