@@ -71,8 +71,8 @@ class Shape:
     def has(self, forms: Iterable[bytes]) -> bool:
         """Whether one of these sequences is in it.
 
-        ``A`` is a capital, ``0`` a digit, ``.``, ``:`` and ``=`` are themselves; ``a`` is a letter of either case, a
-        digit, or one of ``_+/-``.
+        ``A`` is a capital, ``0`` a digit, ``.``, ``:`` and ``=`` are themselves; ``a`` is a letter of either case,
+        a digit, or one of ``_+/-``.
         """
         return not self.plain or any(form in (self._words if b"a" in form else self._form) for form in forms)
 

@@ -16,7 +16,7 @@ from pytest_llmwatch.capture import answer_anthropic, answer_cohere, answer_gemi
 from pytest_llmwatch.capture.answer_base import Answer, StreamReader
 from pytest_llmwatch.capture.answer_openai import read_usage
 from pytest_llmwatch.capture.sse import Event, events, is_array
-from pytest_llmwatch.capture.values import as_dict, as_json, as_text, dicts, loads
+from pytest_llmwatch.capture.values import as_dict, as_json, as_text, dicts, loads, shared
 from pytest_llmwatch.model import CallStatus, ToolCall
 
 __all__ = ["VENDORS", "Answer", "is_stream", "is_terminated", "read_response", "read_usage"]
@@ -169,7 +169,7 @@ def _whole(body: bytes) -> Answer:
     if not body:
         return Answer("incomplete", "empty_response", "the body is empty", complete=False)
     try:
-        data = loads(body)
+        data = shared(body)
     except ValueError as error:
         return Answer("error", "corrupt_body", f"the body is not JSON: {error}", complete=False)
     if not isinstance(data, dict):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_llmwatch.capture import asked_gemini, asked_text
-from pytest_llmwatch.capture.values import as_dict, as_list, as_text, loads
+from pytest_llmwatch.capture.values import as_dict, as_list, as_text, shared
 from pytest_llmwatch.messages import tool_results
 from pytest_llmwatch.model import ToolResult
 
@@ -48,7 +48,7 @@ def read_request(body: bytes, path: str = "") -> Asked:
         path: Path of the URL: Gemini, Vertex AI and Azure name the model in it, the first also whether to stream.
     """
     try:
-        data = loads(body)
+        data = shared(body)
     except ValueError:
         return Asked()
     if not isinstance(data, dict):

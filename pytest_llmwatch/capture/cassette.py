@@ -69,11 +69,19 @@ class CassetteHandle:
         with self._lock:
             self._books.append(self._shelf.book(path))
 
-    def play(self, form: dict[str, Any]) -> Interaction | None:
-        """Return the next recording of this request and take it out, or None if there is none left."""
-        if not self._books:
-            return None
-        key = fp.fingerprint(form)
+    @property
+    def plays(self) -> bool:
+        """Whether there is anything to replay from."""
+        return bool(self._books)
+
+    def play(self, form: dict[str, Any], key: str | None = None) -> Interaction | None:
+        """Return the next recording of this request and take it out, or None if there is none left.
+
+        Args:
+            form: Its canonical form.
+            key: The form's hash, where it is known.
+        """
+        key = key or fp.fingerprint(form)
         with self._lock:
             for book in self._books:
                 place = book.place_for(self.repeat, self.attempt)
@@ -91,10 +99,11 @@ class CassetteHandle:
                 return item
         return None
 
-    def reserve(self, form: dict[str, Any]) -> int:
+    def reserve(self, form: dict[str, Any], key: str | None = None) -> int:
         """Reserve the place of a recording when its request starts, so that order is that of the requests."""
+        key = key or fp.fingerprint(form)
         with self._lock:
-            self._slots.append((fp.fingerprint(form), None))
+            self._slots.append((key, None))
             return len(self._slots) - 1
 
     def record(self, slot: int, interaction: Interaction) -> None:

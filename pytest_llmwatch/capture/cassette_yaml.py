@@ -154,7 +154,7 @@ def _check(data: Any, text: str, display: str, above: int) -> None:
 
 def _has_astral(value: Any) -> bool:
     if isinstance(value, str):
-        return _BEYOND_BMP.search(value) is not None
+        return not value.isascii() and _BEYOND_BMP.search(value) is not None
     if isinstance(value, dict):
         return any(_has_astral(v) for v in value.values())
     if isinstance(value, list):

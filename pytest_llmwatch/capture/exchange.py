@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from pytest_llmwatch.capture import faults
 from pytest_llmwatch.capture.answer import Answer, is_stream, is_terminated, read_response
 from pytest_llmwatch.capture.asked import Asked, read_request
+from pytest_llmwatch.capture.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from pytest_llmwatch.capture.cassette import CassetteHandle
@@ -122,6 +123,11 @@ class Exchange:
     def form(self) -> dict[str, Any]:
         """The request's canonical form: what it is matched by."""
         return self._make_form()
+
+    @functools.cached_property
+    def key(self) -> str:
+        """The hash of `form`."""
+        return fingerprint(self.form)
 
     def _said(self) -> bytes:
         """Return what the request says as JSON; the fields of a form too, which is how a model hears of audio."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from pytest_llmwatch.capture.values import loads
+from pytest_llmwatch.capture.values import shared
 from pytest_llmwatch.pricing import base_name
 from pytest_llmwatch.redact import Redactor
 
@@ -167,7 +167,7 @@ def _body(body: bytes, content_type: str, redactor: Redactor) -> Any:
     if content_type.startswith("multipart/"):
         return _multipart(body, content_type, redactor)
     try:
-        value = loads(body)
+        value = shared(body)
     except ValueError:
         return {"sha256": _digest(body, redactor)}
     if isinstance(value, dict):

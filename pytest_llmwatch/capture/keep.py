@@ -188,7 +188,7 @@ def _timing(exchange: Exchange, times: Times, scrubber: Scrubber) -> dict[str, A
     handle = exchange.cassette
     timing: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "fingerprint": fp.fingerprint(exchange.form),
+        "fingerprint": exchange.key,
         "repeat": handle.repeat if handle else 0,
         "attempt": handle.attempt if handle else 0,
         "time": exchange.time,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pytest_llmwatch import redact_nested as nested
-from pytest_llmwatch.capture import split
+from pytest_llmwatch.capture import json_style, split
 from pytest_llmwatch.capture.fingerprint import SECRET_QUERY
 from pytest_llmwatch.capture.sse import Event, events
-from pytest_llmwatch.capture.values import is_deep, loads
+from pytest_llmwatch.capture.values import is_deep, loads, shared
 from pytest_llmwatch.pricing import base_name
 from pytest_llmwatch.redact import Redactor
 from pytest_llmwatch.redact_patterns import SECRET_KEYS
@@ -43,20 +44,19 @@ class Scrubber:
     def json_text(self, body: bytes) -> str | None:
         """Return a JSON body redacted and indented, or None where it is not JSON or would not stay equal."""
         try:
-            value = loads(body)
+            before = value = shared(body)
         except ValueError:
             return None
-        before = value
         if b'"token' in body or b'"word' in body or isinstance(value, list):
-            before = json.loads(body)
+            value = loads(body)
             # an array at the top holds the events of a stream
             split.hide(
                 value if isinstance(value, list) else [value], self._redactor, stream=isinstance(value, list)
             )
         cleaned = self.value(value)
-        text = json.dumps(cleaned, ensure_ascii=False, indent=2)
+        text = json_style.indented(cleaned)
         # a key given twice, or a NaN, does not survive: such a body is kept as it came
-        return text if cleaned != before or _pairs(text) == _pairs(body) else None
+        return text if cleaned != before or _survives(body, text) else None
 
     def text(self, s: str) -> str:
         """Return ``s`` redacted."""
@@ -125,9 +125,10 @@ class Scrubber:
         Events that hold nothing to hide keep their bytes. A boundary between chunks keeps its place in its event.
         """
         found = events(body)
-        values = [_parsed(event) for event in found]
+        values = [_parsed(event, event.json) for event in found]
         before: list[str] | None = None
         if split.finds(values, self._redactor):
+            values = [_parsed(event, event.fresh) for event in found]
             before = [json.dumps(v, sort_keys=True) for v in values]
             split.hide(values, self._redactor, stream=True)
         out: list[bytes] = []
@@ -177,10 +178,10 @@ class _CutOff(dict[str, Any]):
     missing = 0
 
 
-def _parsed(event: Event) -> Any:
+def _parsed(event: Event, read: Callable[[], Any]) -> Any:
     if not event.is_done:
         with contextlib.suppress(ValueError):
-            value = event.json()
+            value = read()
             if isinstance(value, dict | list):
                 return value
         completed = nested.repaired(event.data) if event.data[:1] == "{" else None
@@ -232,6 +233,13 @@ def _moved(sizes: list[int], shifts: list[tuple[int, int, int]]) -> list[int]:
                 moved += min(total - start, new) - (total - start)
         bounds.append(moved)
     return [b - a for a, b in zip([0, *bounds], bounds, strict=False)]
+
+
+def _survives(body: bytes, text: str) -> bool:
+    # what is written again as it came says all that there was
+    if json_style.style_of(body) is not None and b"NaN" not in body and b"Infinity" not in body:
+        return True
+    return bool(_pairs(text) == _pairs(body))
 
 
 def _pairs(text: str | bytes) -> Any:

@@ -282,7 +282,9 @@ class CaptureSession:
         judging = call.context is not None and call.context.role is not None
         injected = None if judging else watch.faults.take(sent, exchange.asked)  # faults are for the application
         exchange.injected = injected is not None
-        recorded = injected or (handle.play(exchange.form) if handle is not None else None)
+        recorded = injected
+        if recorded is None and handle is not None and handle.plays:
+            recorded = handle.play(exchange.form, exchange.key)
         if recorded is not None:
             call.attach(exchange)
             exchange.replayed = recorded
@@ -316,7 +318,7 @@ class CaptureSession:
             raise
         call.attach(exchange)
         if exchange.cassette is not None and exchange.cassette.can_record:
-            exchange.slot = exchange.cassette.reserve(exchange.form)
+            exchange.slot = exchange.cassette.reserve(exchange.form, exchange.key)
             call.times.recorded = True
         self._remember(exchange, module)
         return self._waits(exchange)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_llmwatch.capture.values import loads
@@ -16,7 +16,10 @@ _ARRAY = re.compile(rb"\s*\[\s*\{")
 _BREAK = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
-@dataclass(frozen=True, slots=True)
+_UNREAD = object()
+
+
+@dataclass(slots=True)
 class Event:
     """One event: its name, its data, and its byte range in the body (end behind the blank line).
 
@@ -28,6 +31,7 @@ class Event:
     start: int
     end: int
     closed: bool = True
+    _value: Any = field(default=_UNREAD, repr=False, compare=False)
 
     @property
     def is_done(self) -> bool:
@@ -35,10 +39,20 @@ class Event:
         return self.data.startswith("[DONE]")
 
     def json(self) -> Any:
-        """Return the data as JSON.
+        """Return the data as JSON, for readers only: others hold the same value.
 
         Raises:
             ValueError: The data is not JSON: a corrupt chunk.
+        """
+        if self._value is _UNREAD:
+            self._value = loads(self.data)
+        return self._value
+
+    def fresh(self) -> Any:
+        """Return the data as JSON that may be changed.
+
+        Raises:
+            ValueError: The data is not JSON.
         """
         return loads(self.data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from typing import Any
@@ -28,6 +29,16 @@ def loads(text: str | bytes) -> Any:
     if opens > DEEPEST and is_deep(value):
         raise ValueError(_TOO_DEEP)
     return value
+
+
+@functools.lru_cache(maxsize=8)  # what a call says, what it is matched by, what is kept: all read the same bodies
+def shared(text: str | bytes) -> Any:
+    """Return JSON parsed, for readers only: others hold the same value.
+
+    Raises:
+        ValueError: As `loads`.
+    """
+    return loads(text)
 
 
 def is_deep(value: Any) -> bool:
