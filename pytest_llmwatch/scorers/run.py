@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -93,18 +94,21 @@ class Prepared:
 
 
 def applicable(output: Output, case: Case) -> tuple[ScorerSpec, ...]:
-    """Return all scorers that have something to say about this answer."""
+    """Return all scorers that have something to say about this answer, and need not be asked for."""
     found = []
-    for name in registry.names():
-        if name in registry.BUILTIN and name not in registry.UNASKED:
-            continue
+    for name in registry.unasked():
         try:
             applies = registry.get(name).applies(output, case)
         except Exception:  # a custom scorer's own fault shows when it scores
             applies = True
         if applies:
-            found.append(ScorerSpec(name))
+            found.append(_plain(name))
     return tuple(found)
+
+
+@functools.lru_cache(maxsize=256)
+def _plain(name: str) -> ScorerSpec:
+    return ScorerSpec(name)
 
 
 def score_one(output: Output, case: Case, spec: ScorerSpec, weights: Mapping[str, float] | None = None) -> Score:
@@ -120,7 +124,8 @@ def score_one(output: Output, case: Case, spec: ScorerSpec, weights: Mapping[str
 def finish(found: Score, spec: ScorerSpec, weights: Mapping[str, float] | None = None) -> Score:
     """Apply a spec's label, negation, weight and threshold to a score."""
     name = spec.label or spec.name
-    if not weights and name == found.name and spec == ScorerSpec(spec.name, spec.options, line=spec.line):
+    plain = spec.weight is None and spec.threshold is None and not spec.negate and not spec.required
+    if plain and not weights and name == found.name:
         return found  # nothing to apply
     value, explanation = found.value, found.explanation
     if spec.negate and value is not None:

@@ -133,5 +133,5 @@ def count(text: str, unit: str) -> int:
     if unit == "chars":
         return len(text.strip())
     if unit == "words":
-        return sum(1 for _ in WORD.finditer(text))
+        return len(WORD.findall(text))
     return len(sentences(text, lines=False))
