@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from pytest_llmwatch.model import Case, Evidence, Output, Score
 from pytest_llmwatch.scorers.base import MAX_EVIDENCE, Base
+from pytest_llmwatch.scorers.judged import Sentence
 from pytest_llmwatch.scorers.source import Source, read
-from pytest_llmwatch.scorers.support import MAX_WORDS, Sentence, Word, judge
+from pytest_llmwatch.scorers.support import MAX_WORDS, judge
 
-WORDS, PASSAGE, WORDING = 0.4, 0.4, 0.2
+WORDS, PASSAGE, WORDING = 0.3, 0.3, 0.4
 """Weights of word support, support within one passage, and wording."""
-ABSENT = 0.6
-"""What absent numbers and names, opposites and negations can take away at most."""
-WEAK = 0.3
+ABSENT = 0.7
+"""What flaws can take away at most."""
+WEAK = 0.4
 """What unsupported sentences can take away at most."""
 _MAX_WORDING = 4_000
 
@@ -48,6 +49,7 @@ class Groundedness(Base):
     """
 
     name = "groundedness"
+    version = "2"
 
     def applies(self, output: Output, case: Case) -> bool:
         """Return whether there is a context or a reference."""
@@ -61,7 +63,7 @@ class Groundedness(Base):
         source = read(documents)
         if not source.words:
             return self.not_assessable("The context has no words.")
-        judged, whole = judge(output.text, source)
+        judged, whole = judge(output.text, source, case.input_text() or "")
         if not any(s.words for s in judged):
             return self.not_assessable("The answer has no content words.")
         found = parts(judged, source)
@@ -100,25 +102,16 @@ def parts(judged: Sequence[Sentence], source: Source) -> Parts:
 
 
 def _explain(found: Parts, judged: Sequence[Sentence], text: str) -> str:
-    absent = list(dict.fromkeys(text[w.start : w.end] for s in judged for w in s.flawed))
+    absent = list(dict.fromkeys(text[flaw.start : flaw.end] for s in judged for flaw in s.flawed))
     said = [
         f"Supported: {found.words:.0%} of words, {found.passage:.0%} within one passage, "
         f"{found.wording:.0%} of wording"
     ]
     if absent:
         said.append(f"absent or contrary: {', '.join(absent[:6])}{', …' if len(absent) > 6 else ''}")
-    if any(s.negations for s in judged):
-        said.append("negates what the context does not")
     if found.weak:
         said.append(f"{found.weak} of {len(judged)} sentences mostly unsupported")
     return "; ".join(said) + "."
-
-
-_NOTES = {
-    "absent_number": "this number is not in the context",
-    "absent_name": "this name is not in the context",
-    "opposite": "the context says the opposite",
-}
 
 
 def _evidence(judged: Sequence[Sentence], source: Source, text: str) -> list[Evidence]:
@@ -133,11 +126,7 @@ def _evidence(judged: Sequence[Sentence], source: Source, text: str) -> list[Evi
         if missing:
             note += f"; not: {', '.join(missing[:8])}{', …' if len(missing) > 8 else ''}"
         out.append(_span("unsupported", text, sentence.start, sentence.end, note))
-        out += [_span(w.flaw or "", text, w.start, w.end, _NOTES[w.flaw or ""]) for w in sentence.flawed]
-        out += [
-            _span("absent_negation", text, start, end, "the context negates nothing")
-            for start, end in sentence.negations
-        ]
+        out += [_span(flaw.kind, text, flaw.start, flaw.end, flaw.note) for flaw in sentence.flawed]
         if sentence.passage:
             document, start, end = source.span(*sentence.passage)
             passage = source.documents[document][start:end]
@@ -161,6 +150,3 @@ def _support(sentence: Sentence) -> float:
 
 def _span(kind: str, text: str, start: int, end: int, note: str) -> Evidence:
     return Evidence(kind, text[start:end], start=start, end=end, note=note)
-
-
-__all__ = ["Groundedness", "Parts", "Word", "parts"]

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_llmwatch.model import Case, Evidence, Output, Score
 from pytest_llmwatch.scorers.base import Base
-from pytest_llmwatch.scorers.matching import normalise
+from pytest_llmwatch.scorers.citations import QUOTE, plain
 from pytest_llmwatch.scorers.options import option
 from pytest_llmwatch.scorers.words import tokens
-
-# no quote is longer, so that an opening mark which nothing closes costs no more than this
-_QUOTE = re.compile(r'"([^"\n]{1,1000})"|“([^”\n]{1,1000})”|«([^»\n]{1,1000})»|„([^“”\n]{1,1000})[“”]')
-_SPACE = re.compile(r"\s+")
-
-
-def _plain(text: str) -> str:
-    return _SPACE.sub(" ", normalise(text).text).strip(" .,;:!?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +30,12 @@ class QuotedSpans(Base):
     def score(self, output: Output, case: Case) -> Score:
         """Look up each quote; those that are nowhere are evidence."""
         sources = [
-            _plain(text) for text in (*case.context, *output.retrieved, case.reference or "") if text.strip()
+            plain(text) for text in (*case.context, *output.retrieved, case.reference or "") if text.strip()
         ]
         if not sources:
             return self.not_assessable("There is no context.")
         quotes = []
-        for found in _QUOTE.finditer(output.text):
+        for found in QUOTE.finditer(output.text):
             group = found.lastindex or 1
             if sum(1 for _ in tokens(found[group])) >= self.min_words:
                 quotes.append((found[group], *found.span(group)))
@@ -55,7 +46,7 @@ class QuotedSpans(Base):
         absent = [
             Evidence("absent_quote", quote, start=start, end=end)
             for quote, start, end in quotes
-            if not any(_plain(quote) in source for source in sources)
+            if not any(plain(quote) in source for source in sources)
         ]
         n = len(quotes)
         return self.result(1 - len(absent) / n, f"{n - len(absent)} of {n} quotes stand in the context.", absent)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pytest_llmwatch.scorers.vocabulary import CAMEL, LEXICON, NEGATIONS
+from pytest_llmwatch.scorers.denied import denied_spans
+from pytest_llmwatch.scorers.vocabulary import CAMEL, DENIALS, LEXICON, NEGATIONS
 from pytest_llmwatch.scorers.words import clock, tokens
 
 PASSAGE = 40
@@ -36,7 +39,17 @@ class Source:
     clocks: set[str] = field(default_factory=set)
     """Other ways to write the context's times of day (20:00 is also 8)."""
     prefixes: set[str] = field(default_factory=set)
-    negates: bool = False
+    nots: list[int] = field(default_factory=list)
+    """Positions of words that negate, in order."""
+    denials: list[int] = field(default_factory=list)
+    """Those, and of words that deny by their sense (lacks, fails, false)."""
+    denied: set[str] = field(default_factory=set)
+    """Words that stand only in names of data whose value is false, no, none or null."""
+
+    @property
+    def negates(self) -> bool:
+        """Whether anything is negated at all."""
+        return bool(self.nots)
 
     def knows(self, key: str, *, number: bool = False) -> bool:
         """Whether the word occurs anywhere."""
@@ -98,7 +111,7 @@ class Source:
 def read(documents: tuple[str, ...]) -> Source:
     """Index ``documents``. Kept for the next answers to the same case."""
     source = Source(documents)
-    joined: set[str] = set()
+    joined: dict[str, int] = {}
     for number, text in enumerate(documents):
         if source.words:
             # no passage reaches from one document into the next
@@ -113,14 +126,15 @@ def read(documents: tuple[str, ...]) -> Source:
                 source.words.append(found.key)
                 source.origin.append((number, start, match.end()))
             else:
-                joined.add(found.key)
+                joined[found.key] = joined.get(found.key, 0) + 1
                 source.words += (LEXICON[part].key for part in CAMEL.split(word))
                 source.origin += [(number, start, match.end())] * (len(source.words) - len(source.origin))
     _index(source, joined)
+    _deny(source, joined)
     return source
 
 
-def _index(source: Source, joined: set[str]) -> None:
+def _index(source: Source, joined: Mapping[str, int]) -> None:
     places, bits = source.places, source.bits
     for i, key in enumerate(source.words):
         if not key:
@@ -133,12 +147,30 @@ def _index(source: Source, joined: set[str]) -> None:
     for key, known in places.items():
         if len(known) < _MAX_PLACES and known[-1] < _MAX_WORDING:
             bits[key] = sum(1 << i for i in known)
-    source.negates = not NEGATIONS.isdisjoint(places) or any(
-        "n't" in text or "n’t" in text for text in source.documents
-    )
+    negated = [key for key in NEGATIONS if key in places]
+    if any("n't" in text or "n’t" in text for text in source.documents):
+        negated += [key for key in places if key.endswith("n't")]
+    source.nots = sorted(i for key in negated for i in places[key])
+    denying = [i for key in DENIALS - NEGATIONS if key in places for i in places[key]]
+    source.denials = sorted([*source.nots, *denying])
     for key in joined:
         places.setdefault(key, [])
     source.prefixes = {key[:_PREFIX] for key in places if len(key) >= _PREFIX and key.isalpha()}
+
+
+def _deny(source: Source, joined: Mapping[str, int]) -> None:
+    """Note the words of names that only have denying values."""
+    denied: Counter[str] = Counter()
+    for number, text in enumerate(source.documents):
+        for start, end in denied_spans(text):
+            denied.update(LEXICON[m[0]].key for m in tokens(text[start:end]) if LEXICON[m[0]].is_camel)
+            at = bisect_left(source.origin, (number, start, 0))
+            while at < len(source.origin) and source.origin[at] < (number, end, 0):
+                denied[source.words[at]] += 1
+                at += 1
+    for key, n in denied.items():
+        if n < _MAX_PLACES and n >= (joined.get(key) or len(source.places[key])) and key:
+            source.denied.add(key)
 
 
 def _times(word: str) -> set[str]:

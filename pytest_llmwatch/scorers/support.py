@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass, field
 
+from pytest_llmwatch.scorers import citations, contrary
+from pytest_llmwatch.scorers.judged import Flaw, Sentence, Word
 from pytest_llmwatch.scorers.sentences import sentences
 from pytest_llmwatch.scorers.source import Source
-from pytest_llmwatch.scorers.vocabulary import CAMEL, LEXICON, OPPOSITES, Lexeme
+from pytest_llmwatch.scorers.vocabulary import CAMEL, LEXICON, MONTH, OPPOSITES, Lexeme
 from pytest_llmwatch.scorers.words import tokens
 
 SPECIFIC = 3.0
@@ -20,82 +21,69 @@ MAX_WORDS = 20_000
 _ENUMERATION = re.compile(r"^[ \t]*(?:step[ \t]+)?(?:\(?\d{1,2}[.):]|[-*•])(?=\s)", re.IGNORECASE | re.MULTILINE)
 _AFTER = frozenset(':"“(*>-[#')
 """A capital letter after one of these says nothing about a name."""
+_MAY = re.compile(r".{0,6}?(?:(?<=\d[ .])|(?<=(?:st|nd|rd|th) )|(?<= of ))May\b|.{0,6}?\bMay,? \d")
+"""The month, not the verb: a number before or after it."""
+_NOTES = {
+    "absent_number": "this number is not in the context",
+    "absent_name": "this name is not in the context",
+    "opposite": "the context says the opposite",
+}
 _WORDS = re.compile(r"\s?-?words?\b", re.IGNORECASE)
 
 
-@dataclass(slots=True)
-class Word:
-    """A content word of the answer, and what became of it."""
+def judge(text: str, source: Source, asked: str = "") -> tuple[list[Sentence], bool]:
+    """Return the sentences of ``text`` with their support in ``source``, and whether all of it was judged.
 
-    start: int
-    end: int
-    key: str
-    weight: float
-    """How much it counts in word support."""
-    known: bool
-    near: bool = True
-    """Whether the sentence's best passage holds it."""
-    flaw: str | None = None
-    """``absent_number``, ``absent_name`` or ``opposite``."""
-
-
-@dataclass(slots=True)
-class Sentence:
-    """A sentence of the answer, judged."""
-
-    start: int
-    end: int
-    text: str
-    words: list[Word] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
-    """All its words, function words too, in order."""
-    supported: int = 0
-    """Content words that occur in the source."""
-    flawed: list[Word] = field(default_factory=list)
-    negations: list[tuple[int, int]] = field(default_factory=list)
-    """Where it negates although the source never does."""
-    passage: tuple[int, int] | None = None
-
-    @property
-    def share(self) -> float:
-        """Share of content words that occur in the source."""
-        return self.supported / len(self.words) if self.words else 1.0
-
-    @property
-    def flaws(self) -> float:
-        """Absent numbers and names, opposites, and half of each negation."""
-        return len(self.flawed) + 0.5 * len(self.negations)
-
-    @property
-    def is_weak(self) -> bool:
-        """Whether half or more of at least three content words is nowhere in the source."""
-        return len(self.words) >= 3 and 2 * self.supported <= len(self.words)
-
-
-def judge(text: str, source: Source) -> tuple[list[Sentence], bool]:
-    """Return the sentences of ``text`` with their support in ``source``, and whether all of it was judged."""
-    # numbers of list items are no claims; blanks keep the offsets
-    plain = _ENUMERATION.sub(lambda m: " " * len(m[0]), text)
+    Quotes of ``asked``, the question, are no quotes of the source.
+    """
+    # numbers of list items and of sources are no claims; blanks keep the offsets
+    plain = _ENUMERATION.sub(_blank, text)
+    if "[" in plain:
+        plain = citations.NUMBERED.sub(_blank, plain)
     out: list[Sentence] = []
     budget = MAX_WORDS
     for start, end in sentences(plain):
         if budget <= 0:
-            return out, False
+            break
         sentence = _read(plain, start, end, source, budget)
         if sentence.keys:
             budget -= len(sentence.keys)
             _place(sentence, source)
+            sentence.flawed += contrary.find(sentence, source, plain)
             out.append(sentence)
+    _attach(citations.find(text, source, asked), out)
     return out, budget > 0
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])
+
+
+def _attach(found: list[Flaw], judged: list[Sentence]) -> None:
+    """Give each flaw to the sentence in which it begins."""
+    for flaw in found:
+        for sentence in judged:
+            if sentence.start <= flaw.start < sentence.end:
+                sentence.flawed.append(flaw)
+                break
 
 
 def _read(text: str, start: int, end: int, source: Source, budget: int) -> Sentence:
     piece, places = text[start:end], source.places
     sentence = Sentence(start, end, piece)
+    keys, words, supported = sentence.keys, sentence.words, 0
     for match in itertools.islice(tokens(piece), budget):
         token, at = match[0], match.start()
         found = LEXICON[token]
-        if found.is_camel and found.key not in places:
+        if found.is_plain:
+            # most words; the rest of the loop would do the same at twice the time
+            key = found.key
+            keys.append(key)
+            if found.kind == "word":
+                known = key in places
+                supported += known
+                words.append(Word(start + at, start + match.end(), key, 1.0, known, known))
+        elif found.is_camel and found.key not in places:
             # a name such as OutdoorSeating that the source may have in parts
             for part in CAMEL.split(token):
                 _add(sentence, part, LEXICON[part], at, source)
@@ -103,16 +91,17 @@ def _read(text: str, start: int, end: int, source: Source, budget: int) -> Sente
         elif found.kind != "number" or not _WORDS.match(piece, match.end()):
             # (a number before "words": "a summary in 100 words" speaks of itself)
             _add(sentence, token, found, at, source)
+    sentence.supported += supported
     return sentence
 
 
 def _add(sentence: Sentence, token: str, found: Lexeme, at: int, source: Source) -> None:
-    key, kind, negates, is_title, _camel = found
+    key, kind, negates, is_title, _camel, _plain = found
     sentence.keys.append(key)
     start = sentence.start + at
-    if negates and not source.negates:
-        sentence.negations.append((start, start + len(token)))
-    if kind == "function":
+    if negates:
+        sentence.negations.append((len(sentence.keys) - 1, start, start + len(token)))
+    if kind == "function" and not (token == MONTH and _MAY.match(sentence.text, max(0, at - 6))):
         return
     known = key in source.places
     weight, flaw = 1.0, None
@@ -129,7 +118,10 @@ def _add(sentence: Sentence, token: str, found: Lexeme, at: int, source: Source)
         elif not source.resembles(key):
             weight, flaw = SPECIFIC, "absent_name"
     sentence.supported += known
-    sentence.words.append(Word(start, start + len(token), key, weight, known, known, flaw))
+    word = Word(start, start + len(token), key, weight, known, known, flaw)
+    sentence.words.append(word)
+    if kind == "number":
+        sentence.numbers.append((len(sentence.keys) - 1, word))
 
 
 def _place(sentence: Sentence, source: Source) -> None:
@@ -148,4 +140,4 @@ def _place(sentence: Sentence, source: Source) -> None:
             if not OPPOSITES[word.key].isdisjoint(w for w in around if w not in distinct):
                 word.flaw = "opposite"
         if word.flaw:
-            sentence.flawed.append(word)
+            sentence.flawed.append(Flaw(word.flaw, word.start, word.end, _NOTES[word.flaw]))

@@ -17,7 +17,24 @@ particularly furthermore moreover finally meanwhile despite
 DISCOURSE = frozenset(_DISCOURSE.split())
 """Words with which an answer speaks of itself or its source ("the passage mentions ..."): they claim nothing."""
 
-NEGATIONS = frozenset({"not", "no", "never", "without", "nor", "none", "cannot", "neither"})
+_SAID = """
+specify specified information clear explicitly explicit detail details directly contain answer found
+available indicate
+"""
+SAID = frozenset(map(canonical, [*DISCOURSE, *_SAID.split()]))
+"""Stems after which a negation speaks of the text ("does not specify"), not of the world."""
+
+NEGATIONS = frozenset(
+    "not no never without nor none cannot neither nobody nothing nowhere".split()  # noqa: SIM905
+)
+"""Words that negate; words in n't as well."""
+
+_DENYING = """
+false null lack lacks absence absent unable fail refuse deny decline reject except hardly barely rarely few
+unlikely unclear limited impossible unavailable
+"""
+DENIALS = NEGATIONS | frozenset(map(canonical, _DENYING.split()))
+"""Stems that negate, also by their sense and in data."""
 
 _PAIRS = """
 increase decrease; rise fall; higher lower; high low; more less; more fewer; large small; big small; good bad;
@@ -54,6 +71,10 @@ CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 """Where a name such as OutdoorSeating, a key in JSON, falls into words."""
 
 
+MONTH = "May"
+"""A function word in lower case, and a month."""
+
+
 class Lexeme(NamedTuple):
     """What is known of a token by itself. ``kind``: ``function``, ``discourse``, ``number`` or ``word``."""
 
@@ -63,6 +84,8 @@ class Lexeme(NamedTuple):
     is_title: bool
     """Whether it begins with a capital letter."""
     is_camel: bool
+    is_plain: bool
+    """A word in lower case, or a function word, that negates nothing."""
 
 
 class _Lexicon(dict[str, Lexeme]):
@@ -71,7 +94,7 @@ class _Lexicon(dict[str, Lexeme]):
     def __missing__(self, token: str) -> Lexeme:
         if len(token) > LONGEST:
             # too long for a word, and not kept
-            return Lexeme(token.lower(), "word", False, token[0].isupper(), False)
+            return Lexeme(token.lower(), "word", False, token[0].isupper(), False, False)
         if len(self) >= _MOST:
             self.clear()
         found = self[token] = _look_up(token)
@@ -92,4 +115,7 @@ def _look_up(token: str) -> Lexeme:
     elif word in DISCOURSE:
         kind = "discourse"
     negates = word in NEGATIONS or word.endswith("n't")
-    return Lexeme(canonical(token), kind, negates, token[0].isupper(), CAMEL.search(token) is not None)
+    is_title, is_camel = token[0].isupper(), CAMEL.search(token) is not None
+    is_function = kind == "function" and token != MONTH
+    is_plain = not negates and not is_camel and (is_function or (kind == "word" and not is_title))
+    return Lexeme(canonical(token), kind, negates, is_title, is_camel, is_plain)

@@ -99,7 +99,7 @@ def test_the_worst_sentence_comes_first_with_its_best_passage() -> None:
 def test_json_keys_are_read_as_words() -> None:
     context = ('{"name": "Cafe Roma", "RestaurantsTakeOut": true, "outdoor_seating": true, "WiFi": "free"}',)
     found = ground("Cafe Roma has outdoor seating, free WiFi (wi-fi) and take out.", context)
-    assert value(found) > 0.8
+    assert value(found) > 0.75
     assert kinds(found) == []
 
 
@@ -124,9 +124,9 @@ def test_word_order_across_the_context_costs_a_little_and_never_everything() -> 
 
 def test_the_formula_can_be_computed_by_hand() -> None:
     assert Parts(1, 1, 1, 0, 0).value == pytest.approx(1)
-    assert Parts(0.5, 0.25, 0.75, 0, 0).value == pytest.approx(0.4 * 0.5 + 0.4 * 0.25 + 0.2 * 0.75)
-    assert Parts(1, 1, 1, 1, 0).value == pytest.approx(1 - 0.6 * (1 - 0.36787944))
-    assert Parts(1, 1, 1, 0, 2).value == pytest.approx(1 - 0.3 * (1 - 0.36787944))
+    assert Parts(0.5, 0.25, 0.75, 0, 0).value == pytest.approx(0.3 * 0.5 + 0.3 * 0.25 + 0.4 * 0.75)
+    assert Parts(1, 1, 1, 1, 0).value == pytest.approx(1 - 0.7 * (1 - 0.36787944))
+    assert Parts(1, 1, 1, 0, 2).value == pytest.approx(1 - 0.4 * (1 - 0.36787944))
     assert Parts(0, 0, 0, 9, 9).value == 0
 
 
@@ -138,4 +138,4 @@ def test_a_redacted_text_is_still_comparable() -> None:
 def test_a_very_long_answer_says_what_was_judged() -> None:
     found = ground("The lamp costs 49 euros. " * 6_000)
     assert "Only the first 20,000 words" in found.explanation
-    assert value(found) > 0.75
+    assert value(found) > 0.5
