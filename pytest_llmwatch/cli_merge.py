@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pytest_llmwatch.cli_load import load
+from pytest_llmwatch.cli_load import add_store, store_of
 from pytest_llmwatch.format import plural
 
 
@@ -16,21 +16,18 @@ def add(commands: Any) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run.json, its folder, or a store id")
     parser.add_argument("-o", "--output", type=Path, default=Path("llmwatch-merged"), metavar="DIR")
     parser.add_argument("--allow-missing", action="store_true", help="take a union although a shard is missing")
+    add_store(parser)
     parser.set_defaults(run=cmd_merge)
 
 
 def cmd_merge(args: argparse.Namespace) -> int:
     """Write the merged run; it is judged by ``llmwatch gate``."""
-    from pytest_llmwatch import pipeline
-    from pytest_llmwatch.budget import empty_budget
-    from pytest_llmwatch.store import merge
+    from pytest_llmwatch import pipeline_merge
 
-    runs = [load(ref, [])[0] for ref in args.runs]
-    whole = merge.merge(runs, allow_missing=args.allow_missing)
-    pipeline.write_outputs(pipeline.judge(whole, empty_budget()), args.output)
+    done = pipeline_merge.merge_runs(args.runs, store_of(args), args.output, allow_missing=args.allow_missing)
     print(
-        f"{args.output}: {plural(len(runs), 'run')}, {plural(len(whole.results), 'test')}, "
-        f"{plural(len(whole.calls), 'call')}{' (partial)' if whole.partial else ''}"
+        f"{args.output}: {plural(len(args.runs), 'run')}, {plural(done.tests, 'test')}, "
+        f"{plural(done.calls, 'call')}{' (partial)' if done.partial else ''}"
     )
     print(f"judge it: llmwatch gate {args.output} --budget budget.toml")
     return 0

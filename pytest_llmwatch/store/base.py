@@ -73,6 +73,9 @@ class Store(Protocol):
     def load(self, run_id: str) -> Run:
         """Return a run."""
 
+    def lines(self, run_id: str, part: str) -> Iterator[str]:
+        """Yield the lines of a run's ``calls`` or ``spans``, none of which is kept in memory."""
+
     def remove(self, run_ids: Sequence[str]) -> None:
         """Remove runs; what they spent stays noted."""
 

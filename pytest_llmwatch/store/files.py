@@ -22,7 +22,7 @@ from typing import Any
 from pytest_llmwatch import atomic
 from pytest_llmwatch.codec import decode, encode
 from pytest_llmwatch.errors import RecordsError
-from pytest_llmwatch.model import JSON, SCHEMA_VERSION, CaseResult, Problem, Run, Span
+from pytest_llmwatch.model import JSON, SCHEMA_VERSION, Call, CaseResult, Problem, Run, Span
 from pytest_llmwatch.records import Record, Records, dump_line, read_records
 from pytest_llmwatch.store import merge
 
@@ -282,6 +282,26 @@ def load_run(path: Path, *, display: str | None = None) -> Run:
     return run_of(data, _read_calls(folder, data, shown), _read_spans(folder, data, shown), shown)
 
 
+def lines(folder: Path, part: str) -> Iterator[str]:
+    """Yield the lines of a run's ``calls`` or ``spans`` as they are, one in memory at a time.
+
+    Raises:
+        RecordsError: The file is damaged.
+    """
+    file = folder / (CALLS if part == "calls" else SPANS)
+    if not file.exists():
+        return
+    try:
+        with gzip.open(file, "rt", encoding="utf-8", newline="\n") as opened:
+            yield from opened
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise RecordsError(
+            f"cannot be unpacked ({error}); the file is damaged, write the run again",
+            slug="run-corrupt",
+            file=str(file),
+        ) from error
+
+
 def run_of(data: Mapping[str, Any], found: Sequence[Record], spans: tuple[Span, ...], shown: str) -> Run:
     """Return the run of a run.json and what lies beside it.
 
@@ -351,14 +371,38 @@ def _read_calls(folder: Path, data: Mapping[str, Any], shown: str) -> tuple[Reco
 
 
 def _read_spans(folder: Path, data: Mapping[str, Any], shown: str) -> tuple[Span, ...]:
-    file = folder / SPANS
+    if data.get("spans") and not (folder / SPANS).exists():
+        raise RecordsError(f"has spans, but {SPANS} is not beside it; keep both", slug="run-corrupt", file=shown)
+    return _spans_in(folder / SPANS, str(Path(shown).parent / SPANS))
+
+
+def spans_beside(
+    calls_file: Path, calls: Sequence[Call], *, display: str
+) -> tuple[tuple[Span, ...], tuple[str, ...]]:
+    """Return the spans of the run that a calls.jsonl.gz is of, from its folder, and notes where they are missed.
+
+    Tools, retrievals and stages are measured from them.
+
+    Args:
+        calls_file: The file of calls; one of another name has no spans.
+        calls: What it holds.
+        display: Its name as the user gave it.
+
+    Raises:
+        RecordsError: The spans cannot be read.
+    """
+    if calls_file.name != CALLS:
+        return (), ()
+    spans = _spans_in(calls_file.with_name(SPANS), str(Path(display).with_name(SPANS)))
+    ids = {c.id for c in calls} | {c.span_id for c in calls}
+    lost = not spans and any(c.parent_id and c.parent_id not in ids for c in calls)
+    note = f"{display}: {SPANS} is not beside it: tools, retrievals and stages that are no calls are not seen"
+    return spans, (note,) if lost else ()
+
+
+def _spans_in(file: Path, name: str) -> tuple[Span, ...]:
     if not file.exists():
-        if data.get("spans"):
-            raise RecordsError(
-                f"has spans, but {SPANS} is not beside it; keep both", slug="run-corrupt", file=shown
-            )
         return ()
-    name = str(Path(shown).parent / SPANS)
     try:
         text = gzip.decompress(file.read_bytes()).decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:

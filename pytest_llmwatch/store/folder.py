@@ -74,6 +74,10 @@ class FolderStore:
         """See `Store.load`."""
         return files.load_run(self.root / files.RUNS / run_id)
 
+    def lines(self, run_id: str, part: str) -> Iterator[str]:
+        """See `Store.lines`."""
+        return files.lines(self.root / files.RUNS / run_id, part)
+
     def remove(self, run_ids: Sequence[str]) -> None:
         """See `Store.remove`; run.json goes first, so that a folder cut off half-way is no run."""
         for run_id in run_ids:

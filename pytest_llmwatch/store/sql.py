@@ -7,6 +7,7 @@ inherits nothing.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -150,9 +151,35 @@ class SqlStore:
         name = f"{self.shown}#{run_id}"
         data = files.checked(self._json(run_id, name), name)
         reader = Reader(f"{name}/{files.CALLS}")
-        calls = [reader.parse(line, n) for n, line in enumerate(self._lines(run_id, "calls"), start=1)]
-        spans = files.spans_of(self._lines(run_id, "spans"), f"{name}/{files.SPANS}")
+        calls = [reader.parse(line, n) for n, line in enumerate(self.lines(run_id, "calls"), start=1)]
+        spans = files.spans_of(self.lines(run_id, "spans"), f"{name}/{files.SPANS}")
         return files.run_of(data, calls, spans, name)
+
+    def lines(self, run_id: str, part: str) -> Iterator[str]:
+        """See `Store.lines`; a megabyte at a time is in memory."""
+        unpack = zlib.decompressobj()
+        rest = b""
+        for data in self._part(run_id, part):
+            try:
+                rest += unpack.decompress(data)
+            except zlib.error as error:
+                raise RecordsError(
+                    f"cannot be unpacked ({error})", slug="run-corrupt", file=f"{self.shown}#{run_id}"
+                ) from error
+            *lines, rest = rest.split(b"\n")
+            yield from (line.decode("utf-8") for line in lines)
+        if rest:
+            yield rest.decode("utf-8")
+
+    def _part(self, run_id: str, name: str) -> Iterator[bytes]:
+        # a transaction each: a merge reads a hundred runs at a time, and a server has so many connections
+        for number in itertools.count():
+            where = (PARTS.c.run_id == run_id, PARTS.c.name == name, PARTS.c.part == number)
+            with self._database.transaction() as db:
+                data = db.execute(select(PARTS.c.data).where(*where)).scalar()
+            if data is None:
+                return
+            yield data
 
     def remove(self, run_ids: Sequence[str]) -> None:
         """See `Store.remove`."""
@@ -181,31 +208,11 @@ class SqlStore:
             return db.execute(statement).all()
 
     def _json(self, run_id: str, name: str) -> Any:
-        text = "".join(line + "\n" for line in self._lines(run_id, "run"))
+        text = "".join(line + "\n" for line in self.lines(run_id, "run"))
         try:
             return json.loads(text)
         except ValueError as error:
             raise RecordsError(f"is not valid JSON ({error})", slug="run-corrupt", file=name) from error
-
-    def _lines(self, run_id: str, part: str) -> Iterator[str]:
-        """Yield the lines of one part of a run; a megabyte at a time is in memory."""
-        unpack = zlib.decompressobj()
-        rest = b""
-        where = (PARTS.c.run_id == run_id, PARTS.c.name == part)
-        with self._database.transaction() as db:
-            last = db.execute(select(func.max(PARTS.c.part)).where(*where)).scalar()
-            for number in range(-1 if last is None else last, -1, -1)[::-1]:
-                data = db.execute(select(PARTS.c.data).where(*where, PARTS.c.part == number)).scalar() or b""
-                try:
-                    rest += unpack.decompress(data)
-                except zlib.error as error:
-                    raise RecordsError(
-                        f"cannot be unpacked ({error})", slug="run-corrupt", file=f"{self.shown}#{run_id}"
-                    ) from error
-                *lines, rest = rest.split(b"\n")
-                yield from (line.decode("utf-8") for line in lines)
-        if rest:
-            yield rest.decode("utf-8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_llmwatch import pipeline
+from pytest_llmwatch import pipeline, pipeline_merge, pipeline_store
 from pytest_llmwatch.budget import parse_budget
 from pytest_llmwatch.cli import main
 from pytest_llmwatch.errors import RecordsError
 from pytest_llmwatch.model import Call, CaseResult, Cost, Problem, Run, Score, Span, Usage
+from pytest_llmwatch.records import to_records
 from pytest_llmwatch.report import run_json
 from pytest_llmwatch.store import files
 from pytest_llmwatch.store.merge import merge, parse_shard
@@ -151,3 +154,81 @@ def test_the_command_writes_a_run_that_the_gate_takes(tmp_path: Path, capsys: py
     err = capsys.readouterr().err
     assert "shard 2/2 is missing" in err
     assert len(err.splitlines()) == 1
+
+
+def written(run: Run, folder: Path) -> str:
+    files.write_run(folder, run_json.render(pipeline.judge(run, BUDGET)), to_records(run), run.spans)
+    return str(folder)
+
+
+def test_line_by_line_gives_the_bytes_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = [job(k, tests, of=3) for k, tests in ((1, [0, 3, 6]), (2, [1, 3, 4]), (3, [2, 5, 7]))]
+    names = [written(s, tmp_path / s.run_id) for s in shards]
+    store = f"sqlite:///{tmp_path}/x.db" if importlib.util.find_spec("sqlalchemy") else str(tmp_path / "store")
+    for shard in shards:
+        pipeline_store.keep(pipeline.judge(shard, BUDGET), store, Path())
+    memory = tmp_path / "memory"
+    done = pipeline_merge.merge_runs(names, "nowhere", memory)
+    monkeypatch.setattr(pipeline_merge, "IN_MEMORY", 0)
+    orders = {
+        "streamed": names,
+        "turned": names[::-1],
+        "twice": [*names, *names[:2]],
+        "stored": [f"{store}#run-1", f"{store}#run-2", names[2]],
+        "again": [str(memory), names[1]],
+    }
+    for folder, refs in orders.items():
+        out = tmp_path / folder
+        assert pipeline_merge.merge_runs(refs, "nowhere", out) == done
+        for file in (files.CALLS, files.SPANS):
+            assert (out / file).read_bytes() == (memory / file).read_bytes(), folder
+        one, other = (json.loads((f / files.RUN).read_text()) for f in (out, memory))
+        told, exact = one.pop("aggregates"), other.pop("aggregates")
+        assert one.pop("notes") != other.pop("notes")
+        assert one == other
+        assert {k: told[k] for k in told if k != "scores"} == {k: exact[k] for k in told if k != "scores"}
+        assert files.load_run(out) == files.load_run(memory)
+    assert (tmp_path / "streamed" / files.RUN).read_text().count("\n") > 100, "as readable as any run.json"
+
+
+def test_line_by_line_refuses_what_memory_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_merge, "IN_MEMORY", 0)
+    a, b = job(1, [0, 1]), job(2, [1, 2])
+    slower = dataclasses.replace(b, calls=(dataclasses.replace(b.calls[0], latency=9.0), *b.calls[1:]))
+    failed = dataclasses.replace(b, results=(dataclasses.replace(b.results[0], outcome="failed"), *b.results[1:]))
+    spans = dataclasses.replace(b, spans=(dataclasses.replace(b.spans[0], name="other"), *b.spans[1:]))
+    turned = dataclasses.replace(b, calls=b.calls[::-1])
+    refused = {
+        "disagree about call c1 of t.py::test_1": slower,
+        "disagree about (call c1|execution t.py::test_1)": failed,
+        "disagree about span s1": spans,
+        "is not in the order of its tests": turned,
+        "different budgets": job(2, [2], budget_hash="other"),
+        "shard 2/3 is missing": job(3, [2], of=3),
+    }
+    first = {"shard 2/3 is missing": job(1, [0], of=3)}
+    out = tmp_path / "out"
+    for number, (says, other) in enumerate(refused.items()):
+        base = tmp_path / str(number)
+        names = [written(first.get(says, a), base / "a"), written(other, base / "b")]
+        with pytest.raises(RecordsError, match=says):
+            pipeline_merge.merge_runs(names, "nowhere", out)
+        assert not list(out.glob("*")), "nothing is written, no draft stays"
+    torn = tmp_path / "0" / "a" / files.CALLS
+    torn.write_bytes(torn.read_bytes()[:-9])
+    with pytest.raises(RecordsError, match="cannot be unpacked"):
+        pipeline_merge.merge_runs([str(torn.parent), written(job(2, [5]), tmp_path / "z")], "nowhere", out)
+
+
+@settings(max_examples=15)
+@given(PARTS, st.randoms(use_true_random=False))
+def test_line_by_line_is_the_union_in_any_order(parts: list[list[int]], rng: object) -> None:
+    jobs = [job(i + 1, sorted(tests)) for i, tests in enumerate(parts)]
+    whole = merge(jobs)
+    shuffled = [*jobs, jobs[0]]
+    rng.shuffle(shuffled)  # type: ignore[attr-defined]
+    with tempfile.TemporaryDirectory() as made:
+        sources = [pipeline_merge._source(written(r, Path(made) / str(i)), "") for i, r in enumerate(shuffled)]
+        pipeline_merge.stream(sources, Path(made) / "out")
+        found = files.load_run(Path(made) / "out")
+    assert found == whole
