@@ -175,7 +175,9 @@ class Redactor:
             places = runs if pattern.run else whole
             if pattern.numeric:
                 places = [(a, b) for a, b, digits in numbers if digits >= pattern.numeric]
-            if pattern.reach is not None and len(lower) == len(s):
+            if pattern.reach is not None and not pattern.words:
+                places = shape.around(pattern.forms, pattern.reach)
+            elif pattern.reach is not None and len(lower) == len(s):
                 places = word_windows(lower, pattern.words, pattern.reach)
             for start, end in places:
                 yield from _matches(pattern, s, start, end)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import AnyStr
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +16,8 @@ class Pattern:
     The rest says where the expression need not be tried. ``numeric``: anywhere but around numbers of so many
     digits (7 or more, 0 = it matters not). ``needles``: without one of them in the text as it is, ``words`` (lower
     case) in any case; ``forms``: shapes of which it needs one (`redact_shape.Shape.has`). ``reach``: how far
-    before such a word a match can begin, and how far behind its beginning it can end. A ``run`` matches nothing
-    but one long word (`redact_shape.Shape.runs`), a ``long`` one ends with such a word.
+    before such a word (or form, without words) a match can begin, and how far behind its beginning it can end. A
+    ``run`` matches nothing but one long word (`redact_shape.Shape.runs`), a ``long`` one ends with such a word.
     """
 
     kind: str
@@ -32,8 +33,8 @@ class Pattern:
     long: bool = False
 
 
-def word_windows(s: str, words: tuple[str, ...], reach: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return where a pattern can match that reaches so far around its words; ``s`` is in lower case."""
+def word_windows(s: AnyStr, words: Iterable[AnyStr], reach: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return where a pattern can match that reaches so far around its words or forms; ``s`` is in lower case."""
     places = []
     for word in words:
         at = s.find(word)

@@ -108,6 +108,7 @@ PERSONAL: tuple[Pattern, ...] = (
         "EMAIL",
         _AT_START + r"[A-Za-z0-9_](?:[A-Za-z0-9._+-]|%(?!40)){0,63}(?:@|%40)"
         r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62})\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9])",
+        forms=(b"@",),
         words=("@", "%40"),
         reach=(80, 480),
         personal=True,
@@ -116,6 +117,7 @@ PERSONAL: tuple[Pattern, ...] = (
         "IBAN",
         r"[A-Z](?<![A-Za-z0-9][A-Z])[A-Z]\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?(?![A-Za-z0-9])",
         forms=(b"AA00",),
+        reach=(2, 64),
         check=iban,
         personal=True,
     ),
@@ -207,6 +209,7 @@ PERSONAL: tuple[Pattern, ...] = (
         "IP",
         r"\d(?<![\w./:-]\d)(?<!ersion \d)\d{0,2}(?:\.\d{1,3}){3}(?![\w-]|\.\d)",
         forms=(b".0.", b".00.", b".000."),
+        reach=(16, 24),
         check=_ip,
         personal=True,
     ),
@@ -250,8 +253,8 @@ PERSONAL: tuple[Pattern, ...] = (
     make(
         "NATIONAL_ID",
         r"\b(?:TIN|NINO|DNI|NIE|NIF|CPF|BSN)\b" + _GAP + _DOCUMENT,
-        *("TIN", "NINO", "DNI", "NIE", "NIF", "CPF", "BSN"),
         forms=(b"AAA",),
+        reach=(4, 160),
         check=_document,
         personal=True,
     ),

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from pytest_llmwatch.redact_base import word_windows
+
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _DIGITS = "0123456789"
 SHORTEST_RUN = 14
@@ -75,6 +77,10 @@ class Shape:
         a digit, or one of ``_+/-``.
         """
         return not self.plain or any(form in (self._words if b"a" in form else self._form) for form in forms)
+
+    def around(self, forms: Iterable[bytes], reach: tuple[int, int]) -> list[tuple[int, int]]:
+        """Return where a pattern can match that reaches so far around such forms (no ``a`` among them)."""
+        return word_windows(self._form, forms, reach) if self.plain else [(0, len(self._s))]
 
     def numbers(self) -> list[tuple[int, int, int]]:
         """Return where seven digits or more follow each other, with blanks and the like between them.
