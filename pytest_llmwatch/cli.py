@@ -15,6 +15,7 @@ from pytest_llmwatch import (
     cli_cassettes,
     cli_compare,
     cli_history,
+    cli_judge,
     cli_merge,
     cli_plan,
     cli_score,
@@ -96,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli_plan.add(commands)
     cli_history.add(commands)
     cli_merge.add(commands)
+    cli_judge.add(commands)
 
     budget = commands.add_parser("budget", help="check, suggest, or print the schema of a budget")
     _budget_commands(budget)

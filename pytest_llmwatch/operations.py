@@ -45,6 +45,7 @@ _GENERAL: dict[str, str] = {
     "outcome": "sample and label the answers that users rejected",
     "agent": "look at the worst traces: tools, steps, loops; cap the steps",
     "retrieval": "check the index, the embeddings and the filters; fall back",
+    "judge": "judge a smaller share of the cases, or ask a cheaper model; see why its answers are invalid",
     "metric": "look at the worst calls",
     "drift": "compare the worst cases with the baseline; revert the last prompt or pin the model",
 }
@@ -70,6 +71,7 @@ _ACTIONS: dict[tuple[str, str], str] = {
     ("quality", "parse_success"): "validate and retry; a stronger schema instruction",
     ("quality", "groundedness"): "tighten the grounding, look at what was retrieved",
     ("safety", "refusals"): "look for a policy change or an attack",
+    ("safety", "guardrails"): "look for a changed filter, a new prompt, or an attack",
     ("agent", "tool_error_rate"): "disable the failing tool, retry safely, degrade",
     ("agent", "invalid_arguments"): "validate the arguments; a stronger tool schema",
     ("agent", "loops"): "cap the steps",
