@@ -102,11 +102,12 @@ RULES: tuple[RuleSpec, ...] = (
         retries_per_call count* C mean retries of a logical call
         """, kind="test", test=True),
     *_table("safety", "quality", "quality", """
-        injection ratio C share of outputs with injection markers
-        secrets   ratio C share of outputs with secrets
-        pii       ratio C share of outputs with personal data
-        policy    ratio C share of calls that broke a policy
-        refusals  ratio C share of refusals
+        injection  ratio C share of outputs with injection markers
+        secrets    ratio C share of outputs with secrets
+        pii        ratio C share of outputs with personal data
+        policy     ratio C share of calls that broke a policy
+        refusals   ratio C share of refusals
+        guardrails ratio C share of calls that a filter of the provider cut or refused
         """),
     *_table("outcome", "quality", "quality", """
         success_rate     ratio F share of tasks that succeeded

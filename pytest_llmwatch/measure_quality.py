@@ -15,8 +15,10 @@ from pytest_llmwatch.format import plural
 from pytest_llmwatch.measure_figure import Figure, Observation, mean_figure, not_measured
 from pytest_llmwatch.measure_slice import Slice, Task
 from pytest_llmwatch.model import Call, UserOutcome
+from pytest_llmwatch.records_outcome import DOWN, thumb
+from pytest_llmwatch.records_shapes import FILTER_CODES
+from pytest_llmwatch.scorers.finish import FILTERED
 
-_THUMBS_DOWN = frozenset({"thumbs_down", "down", "negative", "bad", "dislike", "-1", "👎"})
 _WHY = {"error": "crashed", "not_sampled": "not sampled"}
 _SAFETY_SCORERS = {"injection": "injection", "secrets": "secrets", "pii": "pii", "refusals": "refusal"}
 
@@ -127,15 +129,24 @@ def _share(rows: list[Observation], errored: int, nothing: str, *, floor: bool, 
 
 
 def safety(limit: Limit, part: Slice) -> Figure:
-    """Return the figure of a ``[safety]`` rule: the share of answers (``policy``: of calls) flagged."""
+    """Return the figure of a ``[safety]`` rule: the share of answers flagged, or of calls (policy, guardrails)."""
     if limit.key == "policy":
         return _over_calls(
             part,
             lambda c: None if c.policy_ok is None else float(not c.policy_ok),
             "no call carries the outcome of a policy check",
         )
+    if limit.key == "guardrails":
+        return _over_calls(part, _stopped, "no call says why its answer ended (finish_reason)")
     name = _SAFETY_SCORERS[limit.key]
     return score_mean(part, name, lambda value: float(value < 1))
+
+
+def _stopped(call: Call) -> float | None:
+    """Whether a filter of the provider cut the answer or refused the request; None where nothing tells."""
+    if any(code in (call.error or "").lower() for code in FILTER_CODES):
+        return 1.0
+    return None if call.finish_reason is None else float(call.finish_reason.lower() in FILTERED)
 
 
 def outcome(limit: Limit, part: Slice) -> Figure:
@@ -163,8 +174,7 @@ def outcome(limit: Limit, part: Slice) -> Figure:
 
 
 def _thumbs_down(outcome: UserOutcome) -> bool | None:
-    feedback = outcome.feedback
-    return None if feedback is None else feedback.strip().lower() in _THUMBS_DOWN
+    return None if outcome.feedback is None else thumb(outcome.feedback) == DOWN
 
 
 def _first(part: Slice) -> Iterable[Task]:

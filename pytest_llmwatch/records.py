@@ -29,6 +29,7 @@ from pytest_llmwatch.records_calls import (
     to_records,
 )
 from pytest_llmwatch.records_calls import scores as read_scores
+from pytest_llmwatch.records_outcome import key_of, outcome_object
 from pytest_llmwatch.records_shapes import flatten, messages_of, opened
 
 __all__ = ["Reader", "Record", "Records", "dump_line", "read_records", "to_record", "to_records", "to_run"]
@@ -177,7 +178,7 @@ class Reader:
             target = fields.target_of(self._rename.get(key, key))
             if target is None:
                 extra[key] = item
-                if fields.looks_like_metric(key, item):
+                if fields.looks_like_metric(key, item) and key_of(key) is None:
                     self._name_once(key)
                 continue
             if item is None or (target.field in exact and not target.exact):
@@ -209,6 +210,8 @@ class Reader:
         if name in fields.TEXT_FIELDS:
             return fields.text(item)
         if name in fields.MAPPING_FIELDS:
+            if name == "outcome":
+                return outcome_object(item)
             if not isinstance(item, Mapping):
                 raise fields.BadValue("must be an object")
             return dict(item)
@@ -218,7 +221,7 @@ class Reader:
 
     def _foreign(self, data: dict[str, Any], extra: dict[str, Any], line: int) -> Record:
         try:
-            call = foreign_call(data)
+            call = foreign_call(data, extra)
             scores = read_scores(data.get("scores", {}))
             metrics = {str(k): fields.number(abs(v)) * (1 if v >= 0 else -1) for k, v in
                        data.get("metrics", {}).items() if isinstance(v, int | float)}  # fmt: skip

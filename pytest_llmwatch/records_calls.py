@@ -21,8 +21,8 @@ from pytest_llmwatch.model import (
     Run,
     Score,
     Usage,
-    UserOutcome,
 )
+from pytest_llmwatch.records_outcome import read_outcome
 
 _SHARED = ("input", "output", "context", "reference", "tags")
 _FLAT = frozenset({"id", "repeat", "usage", "cost", "tags", "tool_calls", "time"})
@@ -166,8 +166,8 @@ def own_result(value: Mapping[str, Any], call: Call) -> CaseResult | None:
     return decode(CaseResult, {**shared, **{k: () if v == [] else v for k, v in given.items()}})
 
 
-def foreign_call(data: Mapping[str, Any]) -> Call:
-    """Return a call (without id) from understood fields.
+def foreign_call(data: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> Call:
+    """Return a call (without id) from understood fields, and other keys of the line, which may tell an outcome.
 
     Raises:
         BadValue: A field has a shape that it cannot have.
@@ -203,7 +203,7 @@ def foreign_call(data: Mapping[str, Any]) -> Call:
         error=error,
         attempts=_attempts(data, status),
         tags=_named("tags", fields.tags, data) or (),
-        outcome=_outcome(data.get("outcome", {})),
+        outcome=read_outcome(data.get("outcome", {}), (extra or {}).items()),
         capture_mode="recorded",
         **{name: data[name] for name in _AS_THEY_ARE if name in data},
     )  # fmt: skip
@@ -228,13 +228,6 @@ def _attempts(data: Mapping[str, Any], status: str) -> tuple[Attempt, ...]:
     # a count is all that a log gives; what a retry met is not known
     last = Attempt(status_code=429 if status == "rate_limited" else None)
     return (*(Attempt() for _ in range(int(data.get("retries", 0)))), last)
-
-
-def _outcome(data: Mapping[str, Any]) -> UserOutcome:
-    for key, value in data.items():
-        if key != "feedback" and not isinstance(value, bool | None):
-            raise fields.BadValue(f"outcome.{key} must be true or false")
-    return decode(UserOutcome, data)
 
 
 def scores(data: Mapping[str, Any]) -> tuple[Score, ...]:

@@ -13,6 +13,7 @@ from pytest_llmwatch.errors import RecordsError
 from pytest_llmwatch.model import JSON, Case, Output
 from pytest_llmwatch.records import why_no_json
 from pytest_llmwatch.records_calls import texts
+from pytest_llmwatch.records_outcome import key_of
 from pytest_llmwatch.records_shapes import (
     PLAIN,
     USAGE_OBJECTS,
@@ -154,7 +155,12 @@ class AnswerReader:
                 may.append(key)
             elif key in USAGE_OBJECTS:
                 usage.append(key)
-        return _Plan(tuple(reads), tuple(k for k in odd if fields.is_metric_name(k)), tuple(may), tuple(usage))
+        return _Plan(
+            tuple(reads),
+            tuple(k for k in odd if fields.is_metric_name(k) and key_of(k) is None),
+            tuple(may),
+            tuple(usage),
+        )
 
     def _look(self, usage: Mapping[str, Any]) -> None:
         """Name what is not understood in a ``usage`` object; nothing in it is scored."""

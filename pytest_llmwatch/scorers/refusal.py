@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pytest_llmwatch.model import Case, Evidence, Output, Score
 from pytest_llmwatch.scorers.base import Base
+from pytest_llmwatch.scorers.finish import FILTERED
 
 _CANNOT = (
     r"(?:can(?:no|')?t|can not|could(?:n't| not)|am (?:not able|unable)|'m (?:not able|unable)|won't|will not)"
@@ -42,6 +43,7 @@ class Refusal(Base):
     """
 
     name = "refusal"
+    version = "2"
 
     def applies(self, output: Output, case: Case) -> bool:
         """Return whether there is an answer in words."""
@@ -49,7 +51,7 @@ class Refusal(Base):
 
     def score(self, output: Output, case: Case) -> Score:
         """Look for a refusal at the beginning; the phrase is evidence. ``finish_reason`` counts too."""
-        if output.finish_reason in ("content_filter", "refusal"):
+        if output.finish_reason and output.finish_reason.lower() in FILTERED:
             return self.result(0.0, f"The provider refused (finish reason {output.finish_reason}).")
         if not output.text.strip():
             return self.not_assessable("The answer is empty.")

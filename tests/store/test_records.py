@@ -257,7 +257,7 @@ def test_unknown_keys_are_kept_and_a_lookalike_is_named_once() -> None:
         ({"id": "a", "scores": [1]}, "records-type", "must be an object"),
         ({"id": "a", "tool_calls": [{"x": 1}]}, "records-type", "tool_calls"),
         ({"id": "a", "context": 3}, "records-type", "context"),
-        ({"id": "a", "outcome": {"success": "yes"}}, "records-type", "outcome.success"),
+        ({"id": "a", "outcome": {"success": "perhaps"}}, "records-type", "outcome.success"),
         ({"schema_version": 1, "id": "a", "attempts": 3}, "records-type", "not a call as we write it"),
     ],
 )
