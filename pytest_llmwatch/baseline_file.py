@@ -51,9 +51,20 @@ def load(path: Path, *, display: str | None = None) -> Baseline:
     """
     shown = display or str(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BaselineError(f"cannot be read ({error.strerror})", slug="baseline-missing", file=shown) from error
+    except ValueError as error:
+        raise BaselineError(
+            f"is not UTF-8 ({error}); restore it from version control", slug="baseline-corrupt", file=shown
+        ) from error
+    return loads(text, shown)
+
+
+def loads(text: str, shown: str) -> Baseline:
+    """Read a baseline from the text of a file that a user knows as ``shown``; see `load`."""
+    try:
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BaselineError(
             f"is not valid JSON ({error}); restore it from version control, or record it again",

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from pytest_llmwatch import baseline as frozen
-from pytest_llmwatch import baseline_file, pipeline
+from pytest_llmwatch import baseline_file, pipeline, pipeline_git
 from pytest_llmwatch.budget_types import Budget
 from pytest_llmwatch.compare import Options
 from pytest_llmwatch.errors import BaselineError, UsageError
 from pytest_llmwatch.model import Baseline, Run
+from pytest_llmwatch.store.base import is_url
 
 
 def load(
@@ -20,7 +21,8 @@ def load(
     """Return the baselines to compare with, by golden set.
 
     Args:
-        ref: A baseline file, a folder of golden sets, a stored run; None = from ``[drift] baseline``, else the
+        ref: A baseline file, a folder of golden sets, either in a commit (``main:golden_sets``), a stored run,
+            a store; None = from ``[drift] baseline``, else the
             ``baseline.json`` beside each golden set.
         budget: Its ``[drift]`` may name them; without one, and without ``ref``, there is nothing to compare.
         roots: Folders of golden sets.
@@ -42,6 +44,9 @@ def load(
 
 
 def _named(ref: str, base: Path, store: str | Path) -> dict[str, Baseline]:
+    inside = None if is_url(ref) or (base / ref).exists() else pipeline_git.named(ref, base)
+    if inside is not None:
+        return _loaded((baseline_file.loads(text, name), name) for name, text in inside)
     path = base / ref
     if path.is_file() and path.name != "run.json" and path.suffix == ".json":
         return _files([path])
@@ -53,13 +58,16 @@ def _named(ref: str, base: Path, store: str | Path) -> dict[str, Baseline]:
 
 
 def _files(paths: Iterable[Path]) -> dict[str, Baseline]:
-    loaded = [(path, baseline_file.load(path, display=_shown(path))) for path in paths]
+    return _loaded((baseline_file.load(path, display=_shown(path)), _shown(path)) for path in paths)
+
+
+def _loaded(baselines: Iterable[tuple[Baseline, str]]) -> dict[str, Baseline]:
     out: dict[str, Baseline] = {}
-    for path, found in loaded:
+    for found, shown in baselines:
         name = str(found.set)
         if name in out:
             raise BaselineError(
-                f"is a second baseline of the set {name}; keep one", slug="baseline-twice", file=_shown(path)
+                f"is a second baseline of the set {name}; keep one", slug="baseline-twice", file=shown
             )
         out[name] = found
     return out
