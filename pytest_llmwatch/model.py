@@ -403,6 +403,15 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
+class Presentation:
+    """What the budget's ``[report]`` asks of the pages: a title, and how many calls have their texts in the HTML."""
+
+    title: str | None = None
+    body_share: float | None = None
+    max_bodies: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What every renderer, exporter and alert takes: a run and what the gate says of it.
 
@@ -422,6 +431,7 @@ class Report:
     alpha_by_family: Mapping[str, float] = field(default_factory=dict)
     incidents: tuple[Incident, ...] = ()
     history: tuple[Mapping[str, JSON], ...] = ()
+    presentation: Presentation = Presentation()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from pytest_llmwatch.model import (
     Case,
     CaseResult,
     Output,
+    Presentation,
     Problem,
     Report,
     Run,
@@ -342,6 +343,7 @@ def judge(
         notes=end.notes,
         budget=budget.path,
         alpha_by_family=end.alpha_by_family,
+        presentation=Presentation(budget.report.title, budget.report.body_share, budget.report.max_bodies),
     )
 
 
@@ -396,6 +398,7 @@ def load_judged(
     path = Path(ref)
     if path.is_file() and path.name != "run.json":
         from pytest_llmwatch.records import read_records, to_run
+        from pytest_llmwatch.store.files import spans_beside
 
         records = read_records(path, rename=rename, display=ref)
         run = to_run(
@@ -404,7 +407,8 @@ def load_judged(
             hash_user=pipeline_users.hash_with(pipeline_users.key_in(pipeline_store.key_folder(store))),
         )
         silent = frozenset(r.result.nodeid for r in records if r.result is not None and r.passed is None)
-        return run, records.notes, silent
+        spans, notes = spans_beside(path, run.calls, display=ref)
+        return dataclasses.replace(run, spans=spans), (*records.notes, *notes), silent
     return pipeline_store.load(ref, store), (), frozenset()
 
 
@@ -445,4 +449,5 @@ def stored_report(run: Run, ref: str, store: str | Path) -> Report:
         notes=tuple(data.get("notes", ())),
         budget=data.get("budget"),
         alpha_by_family=data.get("alpha_by_family") or {},
+        presentation=decode(Presentation, data.get("presentation") or {}),
     )

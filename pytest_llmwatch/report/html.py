@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import math
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -40,10 +41,12 @@ class HtmlOptions:
 
     ``bodies``: ``some`` = worst and failed calls and a sample (all calls of a small run), ``none``.
     ``bodies_bytes``: most bytes of packed bodies; what does not fit is said on the page.
+    ``most``: most calls whose texts are kept, worst first, of all calls instead of a sample; None = no limit.
     """
 
     bodies: Literal["some", "none"] = "some"
     bodies_bytes: int = 600_000
+    most: int | None = None
 
 
 def render(report: Report, options: HtmlOptions | None = None) -> str:
@@ -51,8 +54,16 @@ def render(report: Report, options: HtmlOptions | None = None) -> str:
     from pytest_llmwatch.report.html_env import environment
 
     template = environment().get_template("report.html.j2")
-    html = template.render(_context(report, options or HtmlOptions()))
+    html = template.render(_context(report, options or _wanted(report)))
     return html.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _wanted(report: Report) -> HtmlOptions:
+    """Return the options that the budget's ``[report]`` stands for."""
+    wanted = report.presentation
+    share = None if wanted.body_share is None else math.ceil(wanted.body_share * len(report.run.calls))
+    limits = [n for n in (wanted.max_bodies, share) if n is not None]
+    return HtmlOptions("some" if not limits or min(limits) else "none", most=min(limits, default=None))
 
 
 @functools.cache
@@ -173,6 +184,7 @@ def _worst(report: Report, rows: list[RuleRow], index: cases.Index, options: Htm
     # quality first: there the output itself is the evidence
     bad.sort(key=lambda r: (r.state != "broken", r.verdict.layer != "quality"))
     groups: list[_Group] = []
+    told = _told(report, rows, index, options)
     seen: set[str] = set()
     for row in bad:
         found = cases.worst_of(row.verdict, report.run, index)
@@ -182,7 +194,7 @@ def _worst(report: Report, rows: list[RuleRow], index: cases.Index, options: Htm
         first = new[:_CARDS]
         seen.update(c.name for c in first)
         more = [c for c in new[_CARDS : _CARDS + _MORE] if c.call_id]
-        cards = [_card(c, row, options) for c in first]
+        cards = [_card(c, row, c.call_id in told if told is not None else options.bodies != "none") for c in first]
         groups.append(_Group(row, cards, more, len(found), first=not groups))
     names = functools.partial(_worst_cases, report, index)
     shown = {g.row.rule for g in groups}
@@ -193,11 +205,10 @@ def _worst_cases(report: Report, index: cases.Index, row: RuleRow) -> list[cases
     return [c for c in cases.worst_of(row.verdict, report.run, index) if c.call_id][:3]
 
 
-def _card(case: cases.Worst, row: RuleRow, options: HtmlOptions) -> _Card:
+def _card(case: cases.Worst, row: RuleRow, shown: bool) -> _Card:
     call = case.call
-    size = _CARD_TEXT if options.bodies != "none" else 0
-    body = bodies.body(case, size)
-    if options.bodies == "none":
+    body = bodies.body(case, _CARD_TEXT if shown else 0)
+    if not shown:
         body |= {"input": None, "output": None, "reference": None, "context": [], "evidence": []}
     error = None
     if call is not None and call.failed:
@@ -308,11 +319,11 @@ def _token_facts(report: Report) -> list[tuple[str, str, str | None]]:
 
 def _calls(report: Report, rows: list[RuleRow], index: cases.Index, options: HtmlOptions) -> dict[str, Any]:
     calls = report.run.calls
-    shown = [r for r in rows if r.state not in ("holds", "undecided")]
-    worst = list(dict.fromkeys(i for r in shown for i in r.verdict.worst))
+    worst = _worst_ids(rows)
     budget = options.bodies_bytes if options.bodies != "none" else 0
+    everything = len(calls) <= _ALL_BODIES or options.most is not None
     budget = budget if len(calls) <= _LONG_RUN else budget * 2 // 3  # the columns of a long run take their room
-    kept = island.select(report, index, worst, budget, everything=len(calls) <= _ALL_BODIES)
+    kept = island.select(report, index, worst, budget, everything=everything, most=options.most)
     named = set(worst)
     static = [c for c in calls if c.id in named or c.failed][:_STATIC_CALLS]
     names = sorted(
@@ -327,6 +338,19 @@ def _calls(report: Report, rows: list[RuleRow], index: cases.Index, options: Htm
         "static_calls": static,
         "bodies_note": _bodies_note(len(calls), kept.left_out, options),
     }
+
+
+def _worst_ids(rows: list[RuleRow]) -> list[str]:
+    shown = [r for r in rows if r.state not in ("holds", "undecided")]
+    return list(dict.fromkeys(i for r in shown for i in r.verdict.worst))
+
+
+def _told(report: Report, rows: list[RuleRow], index: cases.Index, options: HtmlOptions) -> Set[str] | None:
+    """Return the ids of the calls whose texts may be on the page, None where their number has no limit."""
+    if options.most is None:
+        return None
+    order = island.preferred(report, index, _worst_ids(rows), everything=True)[: options.most]
+    return {report.run.calls[row].id for row in order}
 
 
 def _bodies_note(n: int, left_out: int, options: HtmlOptions) -> str:

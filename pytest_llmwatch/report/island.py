@@ -82,7 +82,15 @@ def columns(report: Report, index: Index, places: dict[int, tuple[int, int]], na
     }
 
 
-def select(report: Report, index: Index, worst: Iterable[str], budget: int, *, everything: bool = False) -> Bodies:
+def select(
+    report: Report,
+    index: Index,
+    worst: Iterable[str],
+    budget: int,
+    *,
+    everything: bool = False,
+    most: int | None = None,
+) -> Bodies:
     """Pack the bodies of the worst and failed calls and of a sample, until ``budget`` bytes are used.
 
     Args:
@@ -91,16 +99,10 @@ def select(report: Report, index: Index, worst: Iterable[str], budget: int, *, e
         worst: Ids of the calls that rules name, worst first.
         budget: Most bytes of packed text.
         everything: Go on with all other calls while the budget lasts.
+        most: Most calls; None = no limit.
     """
     calls = report.run.calls
-    rows = {c.id: i for i, c in enumerate(calls)}
-    wanted = [rows[i] for i in worst if i in rows]
-    wanted += [i for i, c in enumerate(calls) if c.failed or _not_passed(index.results.get(c.id))]
-    step = max(1, len(calls) // _SAMPLE)
-    wanted += range(0, len(calls), step)
-    if everything:
-        wanted += range(len(calls))
-    order = list(dict.fromkeys(wanted))
+    order = preferred(report, index, worst, everything=everything)[:most]
     chunks: list[str] = []
     places: dict[int, tuple[int, int]] = {}
     used = 0
@@ -113,6 +115,18 @@ def select(report: Report, index: Index, worst: Iterable[str], budget: int, *, e
         chunks.append(packed)
         used += len(packed)
     return Bodies(tuple(chunks), places, len(calls) - len(places))
+
+
+def preferred(report: Report, index: Index, worst: Iterable[str], *, everything: bool) -> list[int]:
+    """Return the rows of the calls whose bodies are kept, first those that matter most."""
+    calls = report.run.calls
+    rows = {c.id: i for i, c in enumerate(calls)}
+    wanted = [rows[i] for i in worst if i in rows]
+    wanted += [i for i, c in enumerate(calls) if c.failed or _not_passed(index.results.get(c.id))]
+    wanted += range(0, len(calls), max(1, len(calls) // _SAMPLE))
+    if everything:
+        wanted += range(len(calls))
+    return list(dict.fromkeys(wanted))
 
 
 def _body(call: Call, index: Index) -> JSON:

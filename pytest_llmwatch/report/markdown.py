@@ -57,7 +57,9 @@ def code(text: str, limit: int = 300) -> str:
 
 
 def _head(report: Report, rows: list[RuleRow]) -> Iterator[str]:
-    yield f"### {_WORDS[report.verdict]}: {escape(report.sentence, 1000)}"
+    title = report.presentation.title
+    head = f"{escape(title)}: " if title else ""
+    yield f"### {head}{_WORDS[report.verdict]}: {escape(report.sentence, 1000)}"
     yield ""
     facts = [f"run {code(report.run.run_id[:24])}"]
     facts += [escape(f"{f.text} ({f.note})" if f.note else f.text) for f in view.facts(report)]

@@ -33,6 +33,7 @@ def render(report: Report) -> dict[str, JSON]:
         "partial_reason": run.partial_reason,
         "duration": run.duration,
         "budget": report.budget,
+        "presentation": encode(report.presentation),
         "environment": encode(run.environment),
         "aggregates": encode(report.aggregates),
         "alpha_by_family": encode(report.alpha_by_family),

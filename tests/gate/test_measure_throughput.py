@@ -97,6 +97,51 @@ def test_what_the_provider_says_is_left_counts_where_it_is_worse() -> None:
     assert v("unknown").value == pytest.approx(0.01)
 
 
+OF_OPENAI = "x-ratelimit-{}-requests"
+OF_ANTHROPIC = "anthropic-ratelimit-requests-{}"
+
+
+def headers(names: str, limit: Any, left: Any, reset: str) -> dict[str, str]:
+    words = {"limit": limit, "remaining": left, "reset": reset}
+    return {names.format(word): str(value) for word, value in words.items()}
+
+
+@pytest.mark.parametrize(
+    ("told", "period"),
+    [
+        (headers(OF_OPENAI, 500, 499, "120ms"), "minute"),  # fills by 500 a minute
+        (headers(OF_OPENAI, 500, 0, "1m0s"), "minute"),
+        (headers(OF_OPENAI, 60, 59, "58.2s"), "minute"),  # renewed at once, at the full minute
+        (headers(OF_OPENAI, 10_000, 9_999, "8.64s"), "day"),  # fills by 10,000 a day, though 8.64 s are short
+        (headers(OF_OPENAI, 14_400, 14_370, "2m59.56s"), "day"),
+        (headers(OF_OPENAI, 1_000, 400, "11h30m"), "day"),
+        (headers(OF_OPENAI, 100, 40, "1800"), "hour"),
+        (headers(OF_OPENAI, 100, 90, str(int(START.timestamp()) + 40)), "minute"),
+        (headers(OF_ANTHROPIC, 50, 49, "2026-01-01T00:00:02Z"), "minute"),
+        (headers(OF_ANTHROPIC, 1_000, 10, "2026-01-02T00:00:00Z"), "day"),
+        (headers("x-ratelimit-{}-requests-day", 1_000, 10, "5s"), "day"),  # it says so
+        (headers("x-ratelimit-{}-req-minute", 1_000, 10, ""), "minute"),
+        (headers(OF_OPENAI, 500, 499, "soon"), "minute"),
+        (headers(OF_OPENAI, 500, 499, "-3"), "minute"),
+    ],
+)
+def test_a_quota_has_its_period(told: dict[str, str], period: str) -> None:
+    found = of([call(0, 0, rate_limits=told)], 'rpm_quota = "headers"')
+    quota, left = (float(next(v for k, v in told.items() if word in k)) for word in ("-limit", "remaining"))
+    assert found.value == pytest.approx(max(1 / quota, 1 - left / quota))
+    assert {p for p in ("minute", "hour", "day", "month") if p in found.why} == {period}
+
+
+def test_requests_of_a_day_are_not_held_against_a_minute() -> None:
+    told = {"x-ratelimit-limit-requests-day": "20", "x-ratelimit-limit-requests-minute": "10"}
+    calls = [call(i, 3600.0 * i, rate_limits=told) for i in range(15)]
+    found = of(calls, 'rpm_quota = "headers"')
+    assert found.value == pytest.approx(0.75)  # one a minute, 15 a day
+    assert found.why == "peak day 15 requests of 20"
+    a_minute = [call(i, 3600.0 * i, rate_limits={"x-ratelimit-limit-requests": "20"}) for i in range(15)]
+    assert of(a_minute, 'rpm_quota = "headers"').why == "peak minute 1 requests of 20"
+
+
 @pytest.mark.parametrize(("n", "verdict"), [(79, "pass"), (80, "warn"), (94, "warn"), (95, "fail")])
 def test_eighty_percent_warns_and_ninety_five_fails(judge: Any, n: int, verdict: str) -> None:
     calls = [call(i, i / 10) for i in range(n)]

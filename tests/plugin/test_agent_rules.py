@@ -278,7 +278,7 @@ def limits(slack: float) -> str:
     return "\n".join(lines)
 
 
-def test_what_the_test_knows_can_be_gated(project: Any) -> None:
+def test_what_the_test_knows_can_be_gated(project: Any, monkeypatch: Any, capsys: Any) -> None:
     project.golden("docs", set_yaml=WATCHED_SET, cases=WATCHED_CASES)
     project.path.joinpath("test_watched.py").write_text(WATCHED)
     project.budget(limits(-0.01))
@@ -295,3 +295,17 @@ def test_what_the_test_knows_can_be_gated(project: Any) -> None:
     assert held.ret == 0, held.stdout.str()
     assert figures(project.report()) == {r: pytest.approx(v) for r, v in WATCHED_FIGURES.items()}
     held.stdout.fnmatch_lines(["agents and retrieval", "*documents by source index 4*"])
+
+    # the same from the calls alone: the spans are found beside them, and missed where they are not
+    monkeypatch.chdir(project.path)
+    calls = "llmwatch-report/calls.jsonl.gz"
+    assert main(["gate", calls, "--budget", "budget.toml", "-o", "again"]) == 0, capsys.readouterr().out
+    again = json.loads((project.path / "again" / "run.json").read_text())
+    assert figures(again) == figures(project.report())
+    assert again["spans"] == project.report()["spans"] > 0
+    project.path.joinpath("llmwatch-report/spans.jsonl.gz").unlink()
+    capsys.readouterr()
+    main(["gate", calls, "--budget", "budget.toml", "-o", "alone"])
+    assert "spans.jsonl.gz is not beside" in capsys.readouterr().out
+    alone = json.loads((project.path / "alone" / "run.json").read_text())
+    assert figures(alone)["agent.tool_calls_per_task"] == 0
