@@ -55,7 +55,7 @@ class CassetteHandle:
         self._lock = threading.Lock()
         self._taken: set[int] = set()
         self._played: list[tuple[Book, Interaction]] = []
-        self._slots: list[tuple[str, Interaction | None]] = []
+        self._slots: list[tuple[str, Interaction | Callable[[], Interaction] | None]] = []
         self._saved = 0
         self._closed = False
 
@@ -106,12 +106,25 @@ class CassetteHandle:
             self._slots.append((key, None))
             return len(self._slots) - 1
 
-    def record(self, slot: int, interaction: Interaction) -> None:
-        """Fill a reserved place."""
+    def record(self, slot: int, interaction: Interaction | Callable[[], Interaction]) -> None:
+        """Fill a reserved place; what is given as a function is made when the cassette is saved.
+
+        Making a recording takes a millisecond, which the other streams of an event loop would wait for.
+        """
         with self._lock:
-            key = self._slots[slot][0]
-            interaction.key = key
-            self._slots[slot] = (key, interaction)
+            self._slots[slot] = (self._slots[slot][0], interaction)
+
+    def _made(self) -> list[tuple[str, Interaction]]:
+        """Return what was recorded; called under the lock."""
+        out = []
+        for slot, (key, given) in enumerate(self._slots):
+            if given is None:
+                continue
+            item = given if isinstance(given, Interaction) else given()
+            item.key = key
+            self._slots[slot] = (key, item)
+            out.append((key, item))
+        return out
 
     def closest(self, form: dict[str, Any]) -> Closest | None:
         """Return the most similar recording, None if there is none at all."""
@@ -136,7 +149,7 @@ class CassetteHandle:
             SecretFound: The file would hold a secret.
         """
         with self._lock:
-            recorded = [((self.repeat, self.attempt, key), item) for key, item in self._slots if item is not None]
+            recorded = [((self.repeat, self.attempt, key), item) for key, item in self._made()]
             news = len(recorded) - self._saved
             self._saved = len(recorded)
         whole = complete and self._shelf.mode == "all"

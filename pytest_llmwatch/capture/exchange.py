@@ -251,6 +251,7 @@ class Exchange:
             times: With chunk sizes that fit ``body``.
         """
         self.body, self.times = body, times
+        self._raw = []  # decoded by now
         content_type = next((v for k, v in self.headers if k.lower() == "content-type"), "")
         stream = is_stream(content_type, body)
         if self.state == "closed_early" and stream and is_terminated(body):

@@ -362,7 +362,8 @@ class CaptureSession:
             if exchange.error_type == "cancelled":
                 exchange.slot = None  # a replay could only wait for ever; the reserved place is dropped
             if exchange.slot is not None and exchange.cassette is not None:
-                exchange.cassette.record(exchange.slot, keep.keep(exchange, self._redactor, body, times))
+                recording = functools.partial(keep.keep, exchange, self._redactor, body, times)
+                exchange.cassette.record(exchange.slot, recording)
         exchange.call.settle()
 
     def _finished(self, call: LogicalCall) -> None:
