@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmwatch.cli_load import add_store, rename_map, store_of
@@ -31,17 +32,20 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--map", action="append", default=[], metavar="OLD=NEW", help="rename a key of RECORDS")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="write the candidate's report with the comparison there"
+    )
     add_store(parser)
     parser.set_defaults(run=cmd_compare)
 
 
 def cmd_compare(args: argparse.Namespace) -> int:
     """Compare and print; 1 if any metric got worse, else 0."""
-    from pytest_llmwatch import pipeline_compare
+    from pytest_llmwatch import pipeline, pipeline_compare
 
     if not 0 < args.alpha <= 0.5:
         raise UsageError(f"--alpha must be in (0, 0.5] (got {args.alpha:g})", slug="compare-alpha")
-    outcome, notes = pipeline_compare.compare(
+    outcome, report = pipeline_compare.compare(
         args.base,
         args.candidate,
         store_of(args),
@@ -49,12 +53,17 @@ def cmd_compare(args: argparse.Namespace) -> int:
         alpha=args.alpha,
         rename=rename_map(args.map),
     )
+    if args.report is not None:
+        pipeline.write_outputs(report, args.report)
+    notes = tuple(note for note in report.notes if note not in outcome.notes)
     if args.json:
         print(json.dumps(as_json(outcome), indent=2, ensure_ascii=False))
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
     else:
         print(as_text(outcome, notes))
+        if args.report is not None:
+            print(f"report: {args.report / 'report.html'}")
     return 1 if outcome.verdict == "fail" else 0
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from pytest_llmwatch import pipeline
 from pytest_llmwatch.compare_samples import Samples, samples_of
 from pytest_llmwatch.errors import RecordsError
+from pytest_llmwatch.format import plural
+from pytest_llmwatch.model import Report, Run
 
 if TYPE_CHECKING:
     from pytest_llmwatch.compare import Outcome
@@ -22,8 +24,10 @@ def compare(
     metrics: tuple[str, ...] = (),
     alpha: float = 0.01,
     rename: Mapping[str, str] | None = None,
-) -> tuple[Outcome, tuple[str, ...]]:
-    """Compare two RUNs or RECORDS files; return the outcome and notes on what was read.
+) -> tuple[Outcome, Report]:
+    """Compare two RUNs or RECORDS files; return the outcome, and the candidate's report with it.
+
+    The report's notes are on what was read and compared.
 
     Args:
         base: What to compare with.
@@ -38,8 +42,8 @@ def compare(
     """
     from pytest_llmwatch import compare as comparing
 
-    before, notes = _samples(base, store, rename)
-    after, more = _samples(candidate, store, rename)
+    _, before, notes = _samples(base, store, rename)
+    run, after, more = _samples(candidate, store, rename)
     both = [m for m in before.metrics() if m in after.metrics()]
     if not both:
         raise RecordsError(
@@ -56,12 +60,37 @@ def compare(
             file=candidate,
         )
     options = comparing.Options(alpha=alpha, metrics=metrics, seed=_identity(before))
-    return comparing.compare(before, after, options), (*notes, *more)
+    outcome = comparing.compare(before, after, options)
+    return outcome, _report(run, outcome, base, (*outcome.notes, *notes, *more))
 
 
-def _samples(ref: str, store: str | Path, rename: Mapping[str, str] | None) -> tuple[Samples, tuple[str, ...]]:
+def _samples(
+    ref: str, store: str | Path, rename: Mapping[str, str] | None
+) -> tuple[Run, Samples, tuple[str, ...]]:
     run, notes, unjudged = pipeline.load_judged(ref, store, rename=rename)
-    return samples_of(run, unjudged=unjudged), notes
+    return run, samples_of(run, unjudged=unjudged), notes
+
+
+def _report(run: Run, outcome: Outcome, base: str, notes: tuple[str, ...]) -> Report:
+    from pytest_llmwatch import measure
+
+    named = [v.metric for v in outcome.verdicts if v.verdict == outcome.verdict]
+    n = len(outcome.verdicts)
+    sentence = (
+        f"compared with {base}: {', '.join(named[:4])} {outcome.verdict}" if named else f"compared with {base}"
+    )
+    if outcome.verdict == "pass":
+        sentence = f"compared with {base}: {plural(n, 'metric')} within the margin"
+    return Report(
+        run,
+        outcome.verdict,
+        sentence,
+        1 if outcome.verdict == "fail" else 0,
+        verdicts=outcome.verdicts,
+        aggregates=measure.aggregates(run),
+        notes=notes,
+        alpha_by_family=outcome.alpha_by_family,
+    )
 
 
 def _identity(side: Samples) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pytest_llmwatch import format as fmt
 from pytest_llmwatch.cli import main
 
 Rows = list[dict[str, Any]]
@@ -208,3 +209,22 @@ def test_for_people_the_worst_comes_first(write: Any, capsys: pytest.CaptureFixt
     grades = [line.split()[1] for line in lines[1:] if not line.startswith("note")]
     order = ["fail", "warn", "inconclusive", "pass"]
     assert grades == sorted(grades, key=order.index)
+
+
+def test_the_report_shows_the_candidate_against_the_baseline(
+    write: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, worse = write("a.jsonl", side(1, repeats=5, cases=40)), write("b.jsonl", side(2, drop=0.15, cases=40))
+    out = tmp_path / "out"
+    assert main(["compare", base, worse, "--metric", "relevance", "--report", str(out)]) == 1
+    assert f"report: {out / 'report.html'}" in capsys.readouterr().out
+    data = json.loads((out / "run.json").read_text())
+    assert (data["verdict"], data["exit_code"], data["aggregates"]["calls"]) == ("fail", 1, 40)
+    (verdict,) = data["verdicts"]
+    assert verdict["baseline"] > verdict["candidate"]
+    assert data["sentence"] == f"compared with {base}: relevance fail"
+    page = (out / "report.html").read_text()
+    assert 'data-verdict="fail"' in page
+    assert fmt.value(verdict["baseline"], "ratio") in page
+    assert main(["compare", base, base, "--metric", "relevance", "--report", str(out), "--json"]) == 0
+    assert json.loads((out / "run.json").read_text())["verdicts"][0]["verdict"] == "pass"
