@@ -14,7 +14,7 @@ from pytest_llmwatch.scorers.words import LONGEST, STOP_WORDS, canonical, normal
 _MAX_CHARS = 4_000
 """Characters of an answer that are compared: beyond that repeats have long shown whether they agree."""
 
-_FUNCTION, _COMMON, _PLAIN, _NUMBER = 0.1, 0.3, 1.0, 2.0
+_FUNCTION, COMMON, _PLAIN, _NUMBER = 0.1, 0.3, 1.0, 2.0
 """Weights of a function word, of one that stands in every other text, of any other word, and of a number. They
 stand for the idf that a handful of repeats cannot give."""
 
@@ -57,14 +57,20 @@ class Text:
 
 
 @functools.lru_cache(maxsize=50_000)
-def _weight(word: str, key: str) -> float:
+def weight(word: str, key: str) -> float:
+    """Return what a word weighs, given its normal form and the key it is compared under."""
     if word in _DECIDING:
         return _PLAIN
     if word in STOP_WORDS:
         return _FUNCTION
     if any(c.isdigit() for c in word):
         return _NUMBER
-    return _COMMON if word in _COMMON_STEMS or key in _COMMON_STEMS else _PLAIN
+    return COMMON if is_common(word) or is_common(key) else _PLAIN
+
+
+def is_common(stem_or_word: str) -> bool:
+    """Whether a word stands in every other text: it says little of what a text is about."""
+    return stem_or_word in _COMMON_STEMS
 
 
 @functools.lru_cache(maxsize=50_000)
@@ -86,7 +92,7 @@ def read(text: str) -> Text:
         if key not in counts and not key[0].isdigit():
             for gram, share in _grams(key):
                 index[gram].append((key, share))
-        counts[key] += _weight(word, key)
+        counts[key] += weight(word, key)
     return Text(dict(counts), sum(counts.values()), dict(index))
 
 

@@ -21,6 +21,10 @@ def test_relevance_is_the_recall_of_stems() -> None:
     assert [e.text for e in half.evidence] == ["return", "damaged"]
     assert one("relevance", "I love the sea.", case).value == 0
     assert one("relevance", "", case).value == 0
+    # words of every other text weigh .3
+    assert one("relevance", "Which year?", Case("c", input="Which year was Oslo flooded?")).value == pytest.approx(
+        0.3 / 2.3
+    )
 
 
 @pytest.mark.parametrize("given", [None, "", "   ", "How is it?", [{"role": "user", "content": None}]])
