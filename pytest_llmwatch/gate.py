@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
-from pytest_llmwatch import gate_calibrated, gate_drift
+from pytest_llmwatch import gate_calibrated, gate_drift, gate_rounds
 from pytest_llmwatch import gate_judge as judging
 from pytest_llmwatch.budget_types import Budget, Family, Limit
 from pytest_llmwatch.compare_alpha import split_alpha
@@ -42,7 +42,28 @@ def judge(
         baselines: Frozen references by golden set, for ``[drift]``.
         spent: USD already spent before this run by ``day`` and ``month`` (``feature:x.day`` for a scope);
             None without a store, then such limits are not measured.
+
+    A run of adaptive repeats (``environment["rounds"]``) is judged at what its last look may spend of alpha.
     """
+
+    def at_level(part: Run, alpha: float) -> tuple[Verdict, ...]:
+        at = replace(budget, gate=replace(budget.gate, alpha=alpha))
+        return _judge(part, at, today=today, baselines=baselines, spent=spent)
+
+    looks = gate_rounds.looks_of(run)
+    if looks is None:
+        return at_level(run, budget.gate.alpha)
+    return gate_rounds.judge(run, looks, budget.gate.alpha, at_level)
+
+
+def _judge(
+    run: Run,
+    budget: Budget,
+    *,
+    today: date,
+    baselines: Mapping[str, Baseline] | None,
+    spent: Mapping[str, float] | None,
+) -> tuple[Verdict, ...]:
     down = _infrastructure(run)
     slices = Slices(run)
     decided: dict[str, Verdict] = {}

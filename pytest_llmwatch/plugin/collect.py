@@ -31,7 +31,7 @@ class GoldenFile(pytest.File):
         if golden_set is None:
             return
         self.add_marker(pytest.mark.llm(**dict(golden_set.labels)))
-        repeats = session.settings.repeats or golden_set.repeats
+        repeats = session.repeats_of(golden_set)
         for case in golden_set.cases:
             for repeat in range(repeats):
                 name = case.id if repeats == 1 else f"{case.id}[{repeat}]"
@@ -98,7 +98,7 @@ def parametrize_golden(metafunc: pytest.Metafunc, marker: pytest.Mark) -> None:
     if golden_set is None:
         metafunc.parametrize("llm_case", [], indirect=True)
         return
-    count = session.settings.repeats or repeats or golden_set.repeats
+    count = session.repeats_of(golden_set, repeats)
     values, ids = [], []
     for case in golden_set.cases:
         for repeat in range(count):

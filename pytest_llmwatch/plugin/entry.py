@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 _SESSION: pytest.StashKey[Any] = pytest.StashKey()
-# options that ask for capture of the whole run; the rest only change how capture works
-_ASKING = ("llm_budget", "llm_report", "llm_record", "llm_max_cost", "llm_store", "llm_variant")
+# options that ask for capture of the whole run, or that a controller must know; the rest change how capture works
+_ASKING = ("llm_budget", "llm_report", "llm_record", "llm_max_cost", "llm_store", "llm_variant", "llm_repeats")
 
 _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     (
@@ -42,7 +42,14 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         },
     ),
     ("--llm-max-cost", {"metavar": "USD", "help": "stop spending at this sum; what was not run is reported"}),
-    ("--llm-repeats", {"metavar": "N", "help": "samples per golden case (over the marker's and the set's)"}),
+    (
+        "--llm-repeats",
+        {
+            "metavar": "N|auto",
+            "help": "samples per golden case (over the marker's and the set's); auto: in whole rounds, the next "
+            "one only while a rule is undecided",
+        },
+    ),
     ("--llm-concurrency", {"metavar": "N", "help": "live calls in flight (default: 4 golden cases at a time)"}),
     ("--llm-rpm", {"metavar": "N", "help": "live calls a minute at most (default: no limit)"}),
     (

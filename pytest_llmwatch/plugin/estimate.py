@@ -15,13 +15,14 @@ from pytest_llmwatch import format as fmt
 from pytest_llmwatch.errors import LlmwatchError
 from pytest_llmwatch.golden import cassette_path
 from pytest_llmwatch.model import Usage
-from pytest_llmwatch.plugin.golden_run import GoldenCase
+from pytest_llmwatch.plugin.rounds import case_of
 
 if TYPE_CHECKING:
     import pytest
 
     from pytest_llmwatch.golden import GoldenSet
     from pytest_llmwatch.model import Call
+    from pytest_llmwatch.plugin.golden_run import GoldenCase
     from pytest_llmwatch.plugin.session import LlmSession
 
 CHARACTERS_PER_TOKEN = 4
@@ -70,8 +71,8 @@ def estimate(session: LlmSession, items: Sequence[pytest.Item]) -> Estimate | No
         return None
     live: dict[Path, list[GoldenCase]] = {}
     for item in items:
-        case = _case_of(item)
-        if case is not None and _goes_live(session, case):
+        case = case_of(item)
+        if case is not None and goes_live(session, case):
             live.setdefault(case.set.folder, []).append(case)
     if not live:
         return None
@@ -81,14 +82,7 @@ def estimate(session: LlmSession, items: Sequence[pytest.Item]) -> Estimate | No
     return _paced(total, session)
 
 
-def _case_of(item: pytest.Item) -> GoldenCase | None:
-    case = getattr(item, "golden_case", None)
-    if case is None:
-        case = getattr(getattr(item, "callspec", None), "params", {}).get("llm_case")
-    return case if isinstance(case, GoldenCase) else None
-
-
-def _goes_live(session: LlmSession, case: GoldenCase) -> bool:
+def goes_live(session: LlmSession, case: GoldenCase) -> bool:
     """Whether a case will ask its model; under ``new`` judged by its prompt's text, not by the whole request."""
     mode = session.settings.record
     if mode in ("off", "all"):
@@ -240,14 +234,16 @@ def lines(found: Estimate, session: LlmSession, *, quiet: bool) -> list[str]:
     money = f"about {fmt.value(found.usd, 'usd')}" if priced else "price unknown"
     allowed = "no --llm-max-cost" if limit is None else f"--llm-max-cost {fmt.value(limit, 'usd')}"
     took = "time unknown" if found.seconds is None else f"about {_minutes(found.seconds)}"
+    most = "at most " if session.settings.auto else ""
     if quiet:
-        first = f"llm: {fmt.plural(found.calls, 'live call')}, {money}, {took} ({allowed})"
+        first = f"llm: {most}{fmt.plural(found.calls, 'live call')}, {money}, {took} ({allowed})"
     else:
         sets = ", ".join(f"{name} {count:,}" for name, count in list(found.sets.items())[:4])
         more = f", and {len(found.sets) - 4} more sets" if len(found.sets) > 4 else ""
         first = (
-            f"llm: {fmt.plural(found.calls, 'live call')} to make ({sets}{more}): about {found.input_tokens:,} "
-            f"tokens in and {found.output_tokens:,} out, {money}, {took}; {_basis(found)}; {allowed}"
+            f"llm: {most}{fmt.plural(found.calls, 'live call')} to make ({sets}{more}): "
+            f"about {found.input_tokens:,} tokens in and {found.output_tokens:,} out, {money}, {took}; "
+            f"{_basis(found)}; {allowed}"
         )
     return [first, *_warnings(found, limit)]
 

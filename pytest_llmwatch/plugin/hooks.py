@@ -16,6 +16,7 @@ from pytest_llmwatch.plugin import rules
 from pytest_llmwatch.plugin.collect import GoldenItem, drop_duplicates
 from pytest_llmwatch.plugin.golden_run import GoldenCase
 from pytest_llmwatch.plugin.named import named_paths
+from pytest_llmwatch.plugin.rounds import Fence, first_round
 from pytest_llmwatch.plugin.session import LlmSession, problem_of
 from pytest_llmwatch.plugin.settings import GATE_EXIT
 from pytest_llmwatch.plugin.testrun import KEY, TestRun, shown
@@ -135,10 +136,10 @@ class RunHooks:
     ) -> Generator[None, object, object]:
         session = self.session
         watched = session.captures_everything or isinstance(item, GoldenItem)
-        if not watched:
+        if not watched or isinstance(item, Fence):
             return (yield)
         if session.live is None and session.settings.record in ("off", "all", "new", "once"):
-            session.open_live(() if session.is_worker else item.session.items, self._open_ahead)
+            session.open_live(() if session.is_worker else first_round(item.session.items), self._open_ahead)
         if session.live is not None and session.is_worker:
             session.live.expect(item, nextitem)
         test = session.live.opened(item) if session.live is not None else None

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pytest_llmwatch.capture.watch import Watch
     from pytest_llmwatch.golden import GoldenSet
     from pytest_llmwatch.plugin.live import Ahead
+    from pytest_llmwatch.plugin.rounds import Rounds
     from pytest_llmwatch.plugin.testrun import TestRun
 
 T = TypeVar("T")
@@ -72,6 +73,10 @@ def open_session(config: pytest.Config) -> LlmSession:
     hooks = RunHooks(session)
     config.pluginmanager.register(hooks, "llmwatch-run")
     config.pluginmanager.register(hooks.wider, "llmwatch-wide")
+    if session.rounds is not None:
+        from pytest_llmwatch.plugin.rounds_hooks import register
+
+        register(session, session.rounds)
     config.add_cleanup(session.close)
     return session
 
@@ -127,6 +132,11 @@ class LlmSession:
         self._capture: CaptureSession | None = None
         self._client: ClientSettings | None = None
         self._shown: dict[str, str] = {}
+        self.rounds: Rounds | None = None
+        if self.settings.auto:
+            from pytest_llmwatch.plugin.rounds import Rounds
+
+            self.rounds = Rounds(self)
 
     def _load_baselines(self) -> dict[str, Baseline]:
         """Read the baselines before anything is paid for: a damaged one is a usage error."""
@@ -309,6 +319,12 @@ class LlmSession:
                 self.usage_errors.append(str(error))
             return None
 
+    def repeats_of(self, golden: GoldenSet, marked: int | None = None) -> int:
+        """Return the repeats of a set's cases, at most under ``auto``: option, marker, set."""
+        if self.rounds is not None:
+            return self.rounds.most(golden, marked)
+        return self.settings.repeats or marked or golden.repeats
+
     def open_live(self, items: Sequence[pytest.Item], open_test: Callable[[pytest.Item], TestRun | None]) -> None:
         """Start asking golden cases ahead of their tests."""
         from pytest_llmwatch.plugin.live import Ahead
@@ -399,6 +415,7 @@ class LlmSession:
                     "workers": self._workers(),
                     "shard": self.settings.shard,
                     "budget_hash": pipeline.file_hash(self.settings.budget),
+                    "rounds": self.rounds.told() if self.rounds is not None else None,
                 },
             ),
         )
@@ -420,7 +437,7 @@ class LlmSession:
             return f"the run was partial: {self._partial()}"
         if self.settings.record == "off":
             return "the run used no cassettes"
-        if self.settings.repeats is not None:
+        if self.settings.repeats is not None or self.settings.auto:
             return "the run was given --llm-repeats"
         named = [a for a in self.config.args if "::" in str(a)]
         return f"only {named[0]} was run" if named else None

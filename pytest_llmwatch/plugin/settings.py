@@ -14,6 +14,7 @@ DEFAULT_REPORT = "llmwatch-report"
 DEFAULT_CONCURRENCY = 4
 GATE_EXIT = 7
 """Exit code where nothing failed on quality, but the gate could not do its work."""
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Settings:
     gate: str
     max_cost: float | None
     repeats: int | None
+    auto: bool
+    """Whether repeats come in rounds, as many as it takes (``--llm-repeats=auto``); then ``repeats`` is None."""
     concurrency: int | None
     rpm: int | None
     store: str | None
@@ -63,6 +66,10 @@ def read(config: pytest.Config) -> Settings:
     report = config.getoption("llm_report") or config.getini("llm_report") or None
     worker_input = getattr(config, "workerinput", None)
     golden = tuple(config.getini("llm_golden_paths")) or (root / "golden_sets",)
+    auto = config.getoption("llm_repeats") == AUTO
+    shard = _shard(config.getoption("llm_shard") or os.environ.get("LLMWATCH_SHARD"))
+    if auto:
+        _check_auto(config, shard)
     return Settings(
         rootdir=root,
         budget=(base / budget).resolve() if budget else None,
@@ -72,11 +79,12 @@ def read(config: pytest.Config) -> Settings:
         report_asked=report is not None,
         gate=config.getoption("llm_gate"),
         max_cost=_number(config, "llm_max_cost", low=0.0),
-        repeats=_whole(config, "llm_repeats"),
+        repeats=None if auto else _whole(config, "llm_repeats", or_else="auto"),
+        auto=auto,
         concurrency=_whole(config, "llm_concurrency"),
         rpm=_whole(config, "llm_rpm"),
         store=config.getoption("llm_store") or config.getini("llm_store") or None,
-        shard=_shard(config.getoption("llm_shard") or os.environ.get("LLMWATCH_SHARD")),
+        shard=shard,
         baseline=config.getoption("llm_baseline") or config.getini("llm_baseline") or None,
         variant=config.getoption("llm_variant"),
         golden_paths=golden,
@@ -97,6 +105,19 @@ def _shard(text: str | None) -> str | None:
         raise pytest.UsageError(f"--llm-shard {error}") from None
 
 
+def _check_auto(config: pytest.Config, shard: str | None) -> None:
+    dist = getattr(config.option, "dist", "no")
+    if dist not in ("no", "load"):
+        raise pytest.UsageError(
+            f"--llm-repeats=auto runs whole rounds and needs a scheduler of its own: leave --dist={dist} out"
+        )
+    if shard:
+        raise pytest.UsageError(
+            f"--llm-repeats=auto cannot decide on shard {shard}, which sees a part of the cases; give a number, "
+            "as --llm-repeats=3"
+        )
+
+
 def _workers(config: pytest.Config, worker_input: Any) -> int:
     if worker_input:
         return int(worker_input.get("workercount", 1))
@@ -109,7 +130,7 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _whole(config: pytest.Config, name: str) -> int | None:
+def _whole(config: pytest.Config, name: str, *, or_else: str | None = None) -> int | None:
     value = config.getoption(name)
     if value is None:
         return None
@@ -118,7 +139,8 @@ def _whole(config: pytest.Config, name: str) -> int | None:
     except ValueError:
         number = 0
     if number < 1:
-        raise pytest.UsageError(f"{_flag(name)} must be a whole number >= 1 (got {value!r})")
+        more = f" or {or_else}" if or_else else ""
+        raise pytest.UsageError(f"{_flag(name)} must be a whole number >= 1{more} (got {value!r})")
     return number
 
 

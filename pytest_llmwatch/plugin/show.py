@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 def show(reporter: Any, state: LlmSession) -> None:
     """Print the verdict through pytest's own reporter; a run without a budget gets one line."""
     writer = reporter._tw
+    repeats = state.rounds.sentence(state.report.run) if state.rounds is not None else None
+    if repeats is not None:
+        writer.line(f"llm: {repeats}")
     if state.report.verdict == "none" and not state.asked:
         run = state.report.run
         if run.calls:
