@@ -404,7 +404,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """What the budget's ``[report]`` asks of the pages: a title, and how many calls have their texts in the HTML."""
+    """What the budget's ``[report]`` asks of the pages: a title, and how many calls show their texts."""
 
     title: str | None = None
     body_share: float | None = None
