@@ -72,6 +72,8 @@ def _validator(schema_text: str, formats: bool) -> Any:
     import referencing
     from jsonschema.validators import validator_for
 
+    from pytest_llmwatch.schema_formats import checker
+
     schema = json.loads(schema_text)
     cls = validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
@@ -81,6 +83,6 @@ def _validator(schema_text: str, formats: bool) -> Any:
     # an empty registry: a "$ref" to the network is an error, never a download
     return cls(
         schema,
-        format_checker=cls.FORMAT_CHECKER if formats else None,
+        format_checker=checker(cls) if formats else None,
         registry=referencing.Registry(),
     )

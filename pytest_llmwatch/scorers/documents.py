@@ -61,6 +61,7 @@ class Yaml(Syntactic):
     """
 
     name = "yaml"
+    version = "2"
     languages = ("yaml", "yml")
     what = "YAML"
 

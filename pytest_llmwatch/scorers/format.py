@@ -140,6 +140,7 @@ class JsonSchema(Base):
     """
 
     name = "json_schema"
+    version = "2"
 
     schema: Any = option("any")  # noqa: RUF009
     """JSON Schema; None = the case's."""

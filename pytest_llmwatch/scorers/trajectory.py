@@ -189,6 +189,7 @@ class ToolSchema(Base):
     """
 
     name = "tool_schema"
+    version = "2"
 
     tools: Any = option("any")  # noqa: RUF009
 
