@@ -241,18 +241,37 @@ def _unless_unpriced(figure: Figure, part: Slice) -> Figure:
     unpriced = [c for c in part.calls if is_unpriced(c)]
     if not unpriced:
         return figure
-    models = sorted({c.response_model or c.model or "unknown model" for c in unpriced})
-    named = ", ".join(models[:3]) + (" and more" if len(models) > 3 else "")
-    count = f"{len(unpriced):,} of {plural(len(part.calls), 'call')}"
     return Figure(
         None,
         n=figure.n,
         noun=figure.noun,
         reason="unenforceable",
-        why=f"{count} {'has' if len(unpriced) == 1 else 'have'} no known price ({named})",
+        why=_why_unpriced(unpriced, len(part.calls)),
         known=figure.value,
         worst=figure.worst or worst_ids(c.id for c in unpriced),
     )
+
+
+def _why_unpriced(unpriced: Sequence[Call], n: int) -> str:
+    """Return which of ``n`` calls have no cost: a price is wanting, or what it is to be multiplied with."""
+    untold = [c for c in unpriced if c.usage.input_tokens is None and c.usage.output_tokens is None]
+    listed = [c for c in unpriced if c.usage.input_tokens is not None or c.usage.output_tokens is not None]
+    parts = []
+    if listed:
+        parts.append(f"{'has' if len(listed) == 1 else 'have'} no known price ({_models(listed)})")
+    if untold:
+        parts.append(f"{'reports' if len(untold) == 1 else 'report'} no tokens ({_models(untold)})")
+    counts = [f"{len(part):,}" for part in (listed, untold) if part]
+    counts[0] += f" of {plural(n, 'call')}"
+    why = " and ".join(f"{count} {part}" for count, part in zip(counts, parts, strict=True))
+    if any(c.stream and c.operation == "chat" for c in untold):
+        why += '; a stream tells them where asked with stream_options={"include_usage": true}'
+    return why
+
+
+def _models(calls: Sequence[Call]) -> str:
+    names = sorted({c.response_model or c.model or "unknown model" for c in calls})
+    return ", ".join(names[:3]) + (" and more" if len(names) > 3 else "")
 
 
 def tokens(limit: Limit, part: Slice) -> Figure:

@@ -173,6 +173,8 @@ def _wheres(provider: str | None) -> list[dict[str, str]]:
         wheres.insert(0, {"provider_api_url": f"https://{provider}"})
     elif provider and provider.isalpha():
         wheres.insert(0, {"provider_id": provider})
+    if provider not in _LISTED_AS:
+        wheres.append({"provider_id": "openai"})  # a gateway that relays its API; the list knows few names alone
     return wheres
 
 

@@ -70,3 +70,11 @@ def test_an_extension_is_asked_last() -> None:
     assert book.cost("other", "llm.example", USAGE).usd is None
     assert book.cost("gpt-4o", "openai", USAGE).source != "mine"
     assert asked == ["in-house", "other"]
+
+
+def test_a_gateway_that_relays_openai_is_priced_like_it() -> None:
+    book, usage = PriceBook(), Usage(1000, None, 1000)
+    direct = book.cost("text-embedding-3-small", "openai", usage).usd
+    assert book.cost("text-embedding-3-small", "127.0.0.1", usage).usd == direct
+    assert direct is not None
+    assert book.cost("house-1", "127.0.0.1", usage).usd is None

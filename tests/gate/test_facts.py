@@ -93,6 +93,19 @@ def test_unpriced_calls_make_a_limit_unenforceable(judge: Any_, call: Any_) -> N
     assert "has no known price" in broken["cost.run_usd"].because
 
 
+def test_a_call_that_tells_no_tokens_is_not_one_without_a_price(judge: Any_, call: Any_) -> None:
+    silent: dict[str, Any_] = {"cost": Cost(), "usage": Usage(), "model": "gpt-4o-mini"}
+    speech = call(1, **silent, operation="other")
+    said = judge("[cost]\nrun_usd = 1", [call(0), speech])["cost.run_usd"].because
+    assert "1 of 2 calls reports no tokens (gpt-4o-mini)" in said
+    assert "no known price" not in said
+    assert "include_usage" not in said
+    calls = [call(0, cost=Cost(), model="house-1"), speech, call(2, **silent, stream=True)]
+    said = judge("[cost]\nrun_usd = 1", calls)["cost.run_usd"].because
+    assert "1 of 3 calls has no known price (house-1) and 2 report no tokens (gpt-4o-mini); a stream" in said
+    assert 'stream_options={"include_usage": true}' in said
+
+
 def test_a_refused_call_costs_nothing_and_is_no_unpriced_one(judge: Any_, call: Any_) -> None:
     refused = call(1, cost=Cost(), usage=Usage(), status="rate_limited")
     assert judge("[cost]\nrun_usd = 1", [call(0), refused])["cost.run_usd"].verdict == "pass"
