@@ -29,6 +29,17 @@ def answer(prompt: str) -> str:
     return max(sentences, key=lambda s: len(asked & _stems(s)))
 
 
+def grade(body: dict[str, Any], prompt: str) -> str | None:
+    """Return what a judge is asked for: the best grade where the answer says more than six words, else the worst."""
+    schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
+    grades = schema.get("properties", {}).get("grade", {}).get("enum")
+    if grades is None:
+        return None
+    judged = prompt.rpartition("<<<BEGIN answer")[2].partition("<<<END")[0]
+    best = len(judged.split()) > 8
+    return json.dumps({"reason": "By its length.", "quotes": [], "grade": grades[-1 if best else 0]})
+
+
 def _stems(text: str) -> set[str]:
     return {word[:5] for word in re.findall(r"\w{4,}", text.lower())}
 
@@ -47,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         turns = messages if isinstance(messages, list) else []
         if isinstance(messages, list):
             messages = "\n".join(str(m.get("content") or "") for m in messages)
-        text = answer(messages)
+        text = grade(body, messages) or answer(messages)
         usage = (len(messages.split()), len(text.split()))
         chat = self.path.endswith("/chat/completions")
         make = _chat if chat else _response
