@@ -20,6 +20,8 @@ class Wanted:
 
     name: str
     arguments: Mapping[str, Any] | None
+    allowed: bool = False
+    """Whether each argument is a list of the values that are right, ``""`` for: may be left out."""
 
     def __str__(self) -> str:
         if self.arguments is None:
@@ -34,7 +36,8 @@ class ToolCalls(Base):
     A call made is paired with the expected call of the same name that it fits best. With ``arguments``
     ``partial`` (default) a pair counts as the share of the expected arguments that are right; ``exact`` 1 where
     all arguments are equal and none is added, else 0; ``defaults`` the same after ``defaults`` filled in what
-    either side left out; ``ignore`` 1. No call expected and none made is 1.
+    either side left out; ``ignore`` 1. No call expected and none made is 1. An expected call with ``allowed``
+    takes any of the values it lists for each argument.
     """
 
     name = "tool_calls"
@@ -102,6 +105,11 @@ class ToolCalls(Base):
             return 1.0
         if made.arguments is None:
             return 0.0
+        if wanted.allowed:
+            right = _allowed(wanted.arguments, made.arguments)
+            if self.arguments != "partial":
+                return float(right == len(wanted.arguments) and made.arguments.keys() <= wanted.arguments.keys())
+            return right / len(wanted.arguments) if wanted.arguments else 1.0
         if self.arguments == "exact":
             return float(same(wanted.arguments, made.arguments))
         if self.arguments == "defaults":
@@ -111,6 +119,18 @@ class ToolCalls(Base):
             return 1.0
         right = sum(k in made.arguments and same(v, made.arguments[k]) for k, v in wanted.arguments.items())
         return right / len(wanted.arguments)
+
+
+def _allowed(wanted: Mapping[str, Any], made: Mapping[str, Any]) -> int:
+    """Count the arguments that have one of the values allowed, or are left out where ``""`` is among them."""
+    right = 0
+    for key, values in wanted.items():
+        options = values if isinstance(values, list | tuple) else [values]
+        if key in made:
+            right += any(same(option, made[key]) for option in options)
+        else:
+            right += any(option == "" for option in options)
+    return right
 
 
 def _evidence(
@@ -130,6 +150,7 @@ def expected_call(item: Any) -> Wanted:
     """Read an expected call: a name, or an object with ``name`` and ``arguments`` (``args``, ``kwargs``).
 
     OpenAI's own nesting ``{"function": {"name", "arguments"}}`` is understood. Without arguments any will do.
+    ``allowed`` in their place lists for each argument the values that are right (``""``: it may be left out).
 
     Raises:
         ValueError: There is no name.
@@ -141,6 +162,8 @@ def expected_call(item: Any) -> Wanted:
         source: Mapping[str, Any] = inner if isinstance(inner, Mapping) else item
         name = source.get("name") or source.get("tool") or (inner if isinstance(inner, str) else None)
         if isinstance(name, str):
+            if isinstance(source.get("allowed"), Mapping):
+                return Wanted(name, source["allowed"], allowed=True)
             found = next((source[k] for k in ("arguments", "args", "kwargs", "parameters") if k in source), None)
             return Wanted(name, parse_arguments(found) if found is not None else None)
     raise ValueError(f"an expected tool call must be a name or an object with `name` (got {item!r:.100})")

@@ -196,6 +196,26 @@ def test_openai_nesting_and_kwargs_are_understood() -> None:
         assert scorers.get("tool_calls").score(calls(("f", '{"a": true}')), case).value == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "partial", "exact"),
+    [
+        ('{"city": "Oslo", "unit": "C"}', 1, 1),
+        ('{"city": "Oslo, Norway"}', 1, 1),
+        ('{"city": "Rome"}', 0.5, 0),
+        ('{"city": "Oslo", "unit": "K"}', 0.5, 0),
+        ('{"city": "Oslo", "more": 1}', 1, 0),
+        ('{"unit": "C"}', 0.5, 0),
+    ],
+)
+def test_any_of_the_allowed_values(arguments: str, partial: float, exact: float) -> None:
+    allowed = {"city": ["Oslo", "Oslo, Norway"], "unit": ["C", ""]}
+    case = Case("c", expected_tool_calls=({"name": "find", "allowed": allowed},))
+    for mode, value in (("partial", partial), ("exact", exact)):
+        assert (
+            scorers.get("tool_calls", {"arguments": mode}).score(calls(("find", arguments)), case).value == value
+        )
+
+
 def result(repeat: int, output: str | None, case: str = "a") -> CaseResult:
     waiting = scorers.get("consistency").score(Output(output or ""), Case(case))
     return CaseResult("t", set="s", case=case, repeat=repeat, output=output, scores=(Score("x", 1.0), waiting))
