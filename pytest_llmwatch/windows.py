@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -55,6 +55,10 @@ def windows(run: Run, seconds: float) -> tuple[list[Window], int]:
             f"--window {seconds:g} s makes more than {MOST:,} windows of {(last - first)}; take a longer one",
             slug="window-length",
         )
+    of_call: dict[str, list[int]] = {}
+    for place, result in enumerate(run.results):
+        for call_id in result.call_ids:
+            of_call.setdefault(call_id, []).append(place)
     out: list[Window] = []
     start, low = first, 0
     while start <= last:
@@ -65,7 +69,7 @@ def windows(run: Run, seconds: float) -> tuple[list[Window], int]:
         while high < len(timed) and timed[high][0] < end:
             high += 1
         if high > low:
-            out.append(Window(start, end, _cut(run, [c for _, c in timed[low:high]])))
+            out.append(Window(start, end, _cut(run, [c for _, c in timed[low:high]], of_call)))
         if end > last:
             break
         start += step
@@ -79,11 +83,11 @@ def _timed(run: Run) -> Iterator[tuple[datetime, Call]]:
             yield at, call
 
 
-def _cut(run: Run, calls: list[Call]) -> Run:
-    ids = {c.id for c in calls}
+def _cut(run: Run, calls: list[Call], of_call: Mapping[str, list[int]]) -> Run:
+    places = sorted({place for call in calls for place in of_call.get(call.id, ())})
     return replace(
         run,
         calls=tuple(calls),
-        results=tuple(r for r in run.results if ids.intersection(r.call_ids)),
+        results=tuple(run.results[place] for place in places),
         time=calls[0].time or run.time,
     )
