@@ -95,7 +95,9 @@ def settings(name: str) -> list[tuple[str, str, str]]:
             (key, f"quota of {what[key]} a minute; {quota}", 'number or `"headers"`')
             for key in grammar.THROUGHPUT_QUOTAS
         ]
-    known = {"cost": grammar.COST_SETTINGS, "agent": grammar.AGENT_SETTINGS}.get(name, {})
+    known = {"cost": grammar.COST_SETTINGS, "agent": grammar.AGENT_SETTINGS, "judge": grammar.JUDGE_SETTINGS}.get(
+        name, {}
+    )
     return [(key, field.meaning, field.type) for key, field in known.items()]
 
 

@@ -90,7 +90,7 @@ def _identity(call: Call) -> dict[str, JSON]:
         "model": call.model, "prompt_name": call.prompt_name, "prompt_version": call.prompt_version,
         "feature": call.feature, "team": call.team, "user": call.user, "tenant": call.tenant,
         "environment": call.environment, "session": call.session, "stage": call.stage,
-        "capture_mode": call.capture_mode,
+        "capture_mode": call.capture_mode, "role": call.role,
     }  # fmt: skip
 
 

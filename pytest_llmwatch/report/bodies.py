@@ -87,6 +87,7 @@ def _score(score: Score) -> dict[str, JSON]:
 def facts(call: Call) -> list[list[str]]:
     """Return what is known of a call beyond the table's columns, as (label, text) pairs."""
     pairs: list[tuple[str, Any]] = [
+        ("made by", call.judging and "a judge"),
         ("asked for", call.model if call.model != call.response_model else None),
         ("provider", call.provider), ("operation", call.operation), ("request id", call.request_id),
         ("finish reason", call.finish_reason), ("error", call.error), ("streamed", call.stream and "yes"),

@@ -256,7 +256,7 @@ def _spread(report: Report, key: str) -> list[tuple[str, float | None]]:
 
 
 def _charts(report: Report, rows: list[RuleRow]) -> dict[str, Any]:
-    calls = report.run.calls
+    calls = [c for c in report.run.calls if not c.judging]
     modes = {c.capture_mode for c in calls if c.latency is not None}
     p95 = next(((r.rule, r.verdict.limit) for r in rows if r.rule == "latency.p95" and r.verdict.limit), None)
     over = charts.timeline(calls, (p95[0], p95[1]) if p95 and p95[1] is not None else None)
@@ -294,7 +294,7 @@ def _latency_note(calls: Sequence[Call], modes: Set[str]) -> str:
 
 
 def _token_facts(report: Report) -> list[tuple[str, str, str | None]]:
-    calls = report.run.calls
+    calls = [c for c in report.run.calls if not c.judging]
     totals = report.aggregates
     cached = sum(c.usage.cached_tokens or 0 for c in calls)
     estimated = sum(c.usage.estimated for c in calls)

@@ -180,7 +180,8 @@ def facts(report: Report) -> list[Fact]:
     failed = int(totals.get("failed", sum(c.failed for c in run.calls)))
     if failed:
         out.append(Fact("failed", f"{failed:,}", "failed"))
-    models = sorted({c.response_model or c.model or "?" for c in run.calls})
+    own = [c for c in run.calls if not c.judging]
+    models = sorted({c.response_model or c.model or "?" for c in own})
     if models:
         out.append(Fact("models", f"{len(models)}", _plural(len(models), "model"), ", ".join(models)))
     cost = totals.get("cost_usd")
@@ -188,10 +189,14 @@ def facts(report: Report) -> list[Fact]:
     if cost is not None or unpriced:
         note = f"{unpriced:,} without a price" if unpriced else None
         out.append(Fact("cost", fmt.value(cost, "usd"), "", note))
-    modes = Counter(c.capture_mode for c in run.calls)
+    judge = totals.get("judge")
+    if judge:
+        note = None if judge.get("cost_usd") is None else fmt.value(judge["cost_usd"], "usd")
+        out.append(Fact("judge", f"{judge['calls']:,}", f"judge {_plural(judge['calls'], 'call')}", note))
+    modes = Counter(c.capture_mode for c in own)
     for mode in _MODES:
         if modes[mode]:
-            out.append(Fact(mode, f"{modes[mode]:,}/{len(run.calls):,}", mode))
+            out.append(Fact(mode, f"{modes[mode]:,}/{len(own):,}", mode))
     if run.duration is not None:
         out.append(Fact("duration", duration(run.duration), ""))
     return out
