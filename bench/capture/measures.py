@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,18 @@ import subjects as s
 
 
 def live(server: s.Server, folder: Path, *, rounds: int, calls: int) -> list[dict[str, Any]]:
-    """Processor time per live call, plain and streamed, sync and async, beside the bare SDK.
+    """Processor time per live call of each payload, sync and async, beside the bare SDK.
 
-    ``watched`` is a live run (nothing is written), ``recorded`` one that records. What a cassette costs to save
-    when the test ends is in ``saved``, apart: both recorders save once, not per call.
+    ``watched`` is a live run (nothing is written), ``recorded`` one that records. What a cassette costs when the
+    test ends is in ``saved``, apart, per call: redacted there, searched, written.
     """
     kinds: list[Any] = [s.Bare(), s.Ours("off"), s.Ours("all"), s.Stock()]
     labels = ["bare", "watched", "recorded", "vcrpy"]
     rows = []
-    for stream in (False, True):
+    for payload, more in s.PAYLOADS.items():
         for asynchronous in (False, True):
             seconds: dict[str, list[float]] = {label: [] for label in labels}
             saved: dict[str, list[float]] = {label: [] for label in labels}
-            more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
             for number in range(rounds + 1):
                 for place in random.sample(range(len(kinds)), len(kinds)):
                     path = folder / "live.yaml"
@@ -39,7 +39,7 @@ def live(server: s.Server, folder: Path, *, rounds: int, calls: int) -> list[dic
                     if number:
                         seconds[labels[place]].append(spent / calls)
                         saved[labels[place]].append(save / calls)
-            row = {"case": ("streamed" if stream else "plain") + (", async" if asynchronous else ", sync")}
+            row = {"case": payload + (", async" if asynchronous else ", sync")}
             row |= {label: statistics.median(seconds[label]) for label in labels}
             row |= {f"{label} ratio": ratio(seconds[label], seconds["bare"]) for label in labels[1:]}
             row |= {f"{label} saved": statistics.median(saved[label]) for label in labels[2:]}
@@ -122,11 +122,19 @@ def first_token(server: s.Server, folder: Path, *, calls: int) -> list[dict[str,
     """Error of the time to first token while recording, against the server's own clock.
 
     The server's time is from the request's arrival to its first event. Ours is what the record says; of the bare
-    SDK and of vcrpy, what an application measures around its call.
+    SDK and of vcrpy, what an application measures around its call. A bare client with its clock where ours is,
+    from the request's first byte to the first chunk, shows what no client can know: how long its event loop let
+    it wait.
     """
     rows = []
     for width in (1, 20):
-        kinds: dict[str, Any] = {"bare SDK": s.Bare(), "pytest-llmwatch": s.Ours("all"), "vcrpy": s.Stock()}
+        kinds: dict[str, Any] = {
+            "bare SDK": s.Bare(),
+            "bare SDK, clock at its transport": s.Bare(),
+            "pytest-llmwatch": s.Ours("all"),
+            "vcrpy": s.Stock(),
+        }
+        asyncio.run(_streams(server, [s.asked(10**6, max_tokens=5, stream=True)], 1))  # imports half of the SDK
         for name, kind in kinds.items():
             path = folder / "ttft.yaml"
             path.unlink(missing_ok=True)
@@ -134,8 +142,11 @@ def first_token(server: s.Server, folder: Path, *, calls: int) -> list[dict[str,
                 s.asked(n, max_tokens=20, seed=100 + n % 50, top_logprobs=8, stream=True) for n in range(calls)
             ]
             server.journal()
+            clocked: dict[str, float] | None = {} if "transport" in name else None
             with kind.recording(path) as watch:
-                measured = asyncio.run(_streams(server, made, width))
+                measured = asyncio.run(_streams(server, made, width, clocked))
+            if clocked is not None:
+                measured = [clocked[s.prompt(a)] for a in made]
             clock = server.journal()
             truth = [wrote - arrived for arrived, wrote in (clock[s.prompt(a)] for a in made)]
             if name == "pytest-llmwatch":
@@ -155,9 +166,11 @@ def first_token(server: s.Server, folder: Path, *, calls: int) -> list[dict[str,
     return rows
 
 
-async def _streams(server: s.Server, made: list[dict[str, Any]], width: int) -> list[float]:
+async def _streams(
+    server: s.Server, made: list[dict[str, Any]], width: int, clocked: dict[str, float] | None = None
+) -> list[float]:
     gate = asyncio.Semaphore(width)
-    async with s.async_client(server.url) as openai_client:
+    async with s.async_client(server.url, clocked) as openai_client:
 
         async def one(arguments: dict[str, Any]) -> float:
             async with gate:
@@ -202,21 +215,26 @@ async def _gather(server: s.Server, made: list[dict[str, Any]]) -> list[str]:
     return [text for text, _ in found]
 
 
-def memory(server: s.Server, folder: Path, *, calls: int, rounds: int) -> list[dict[str, Any]]:
-    """Resident memory, in MB, that recording, loading and replaying ``calls`` calls adds, each in a process."""
-    found: dict[str, list[float]] = {}
-    for _ in range(rounds):
-        for name in ("Bare", "Ours", "Stock"):
-            path = folder / f"memory-{name}.yaml"
-            path.unlink(missing_ok=True)
-            for act in ("record", "load", "replay"):
-                if name == "Bare" and act != "record":
-                    continue
-                command = [sys.executable, __file__, act, name, server.url, str(path), str(calls)]
-                done = subprocess.run(command, check=True, capture_output=True, text=True)
-                found.setdefault(f"{act} {name}", []).append(float(done.stdout) / 1e6)
-    row = {key: statistics.median(values) for key, values in found.items()}
-    return [{"calls": calls, **row}]
+def memory(server: s.Server, folder: Path, *, sizes: Sequence[int], rounds: int) -> list[dict[str, Any]]:
+    """Memory, in kB per call, that watching, recording, loading and replaying so many calls adds.
+
+    Each is resident memory of a process of its own; ``traced`` is what Python's allocator has handed out. Stock
+    vcrpy looks through all that it recorded at each call: beyond 1,000 it is left out.
+    """
+    rows = []
+    for calls in sizes:
+        found: dict[str, list[float]] = {}
+        for _ in range(rounds):
+            for name in ("Bare", "Ours") if calls > 1000 else ("Bare", "Ours", "Stock"):
+                path = folder / f"memory-{name}.yaml"
+                path.unlink(missing_ok=True)
+                acts = {"Bare": ("record",), "Ours": ("watch", "record", "traced", "load", "replay")}
+                for act in acts.get(name, ("record", "load", "replay")):
+                    command = [sys.executable, __file__, act, name, server.url, str(path), str(calls)]
+                    done = subprocess.run(command, check=True, capture_output=True, text=True)
+                    found.setdefault(f"{act} {name}", []).append(float(done.stdout) / 1e3 / calls)
+        rows.append({"calls": calls, **{key: statistics.median(values) for key, values in found.items()}})
+    return rows
 
 
 def _resident() -> int:
@@ -228,6 +246,8 @@ def _resident() -> int:
 def _memory_child(act: str, name: str, url: str, path: str, calls: str) -> None:
     """Print how many bytes the process grew, the first call's imports and buffers apart."""
     kind: Any = {"Bare": s.Bare, "Ours": s.Ours, "Stock": s.Stock}[name]()
+    if act == "watch":
+        kind = s.Ours("off")
     count, file = int(calls), Path(path)
     openai_client = s.client(url)
     if act == "load":
@@ -252,10 +272,14 @@ def _memory_child(act: str, name: str, url: str, path: str, calls: str) -> None:
         s.sync_calls(openai_client, range(3))()
     with kind.replaying(warm) if act == "replay" else kind.recording(warm):
         s.sync_calls(openai_client, range(3))()
+    if act == "traced":
+        file.unlink(missing_ok=True)
+        tracemalloc.start()
     before = _resident()
     with kind.replaying(file) if act == "replay" else kind.recording(file) as held:
         s.sync_calls(openai_client, range(count))()
-        grown = _resident() - before
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] if act == "traced" else _resident() - before
         del held
     print(grown)
 

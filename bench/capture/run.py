@@ -4,7 +4,10 @@ Each round runs every subject, in random order, so that a change of the machine'
 processor time of the client's process, which a loaded machine disturbs less than the clock; figures are medians
 over rounds, ratios medians of the ratios within a round. The server runs in another process.
 
-    python bench/capture/run.py [--quick] [--only live,replay,ttft,concurrent,memory,suite] [--json out.json]
+    python bench/capture/run.py [--quick] [--only live,replay,counts,ttft,concurrent,memory,suite] [--json FILE]
+
+It ends with exit code 1 where calls are lost, or where a call costs more operations than it did (`counts.py`):
+these do not depend on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import counts
 import measures
 import subjects
 import suite
@@ -31,7 +35,9 @@ Rows = list[dict[str, Any]]
 def main() -> None:
     """Measure, print Markdown tables, and write the figures where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few rounds: does it run, not what does it cost")
+    parser.add_argument(
+        "--quick", action="store_true", help="few rounds: counts and losses hold, times mean nothing"
+    )
     parser.add_argument("--only", default=",".join(TABLES), help="which tables, with commas between")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
@@ -54,6 +60,24 @@ def main() -> None:
     print("\n" + machine())
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    if broken := [*_broken(figures.get("counts", [])), *_lost(figures.get("concurrent", []))]:
+        raise SystemExit("\n".join(broken))
+
+
+def _broken(rows: Rows) -> list[str]:
+    return [f"{row['case']}: {row['broken']}" for row in rows if "broken" in row]
+
+
+def _lost(rows: Rows) -> list[str]:
+    out = []
+    for row in rows:
+        wanted = row["asked"]
+        held = {k: row[k] for k in ("records", "ids", "in the cassette", "replayed equal", "replays") if k in row}
+        if row["subject"] == subjects.Ours.name and (
+            set(held.values()) != {wanted} or not row["in order"] or not row["same ids"]
+        ):
+            out.append(f"of {wanted} concurrent calls: {held}, in order {row['in order']}")
+    return out
 
 
 def machine() -> str:
@@ -177,6 +201,12 @@ TABLES: dict[str, tuple[Callable[[subjects.Server, Path, bool], Rows], Callable[
         ),
         show_replay,
     ),
+    "counts": (
+        lambda server, folder, quick: counts.operations(
+            server, folder, sizes=(10, 40) if quick else (10, 100, 1000)
+        ),
+        show_plain("case"),
+    ),
     "ttft": (
         lambda server, folder, quick: measures.first_token(server, folder, calls=3 if quick else 40),
         show_ttft,
@@ -187,7 +217,7 @@ TABLES: dict[str, tuple[Callable[[subjects.Server, Path, bool], Rows], Callable[
     ),
     "memory": (
         lambda server, folder, quick: measures.memory(
-            server, folder, calls=20 if quick else 1000, rounds=1 if quick else 3
+            server, folder, sizes=(20,) if quick else (1000, 10_000), rounds=1
         ),
         show_plain("calls"),
     ),

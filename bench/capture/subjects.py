@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
+import random
 import subprocess
 import sys
 import time
@@ -43,20 +45,55 @@ class Server:
     def close(self) -> None:
         """Stop it."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
-def asked(number: int, **more: Any) -> dict[str, Any]:
-    """Return the arguments of one call; each number is another prompt."""
+def asked(number: int, *, length: int = 0, **more: Any) -> dict[str, Any]:
+    """Return the arguments of one call; each number is another prompt, with ``length`` characters of context."""
     messages = [
         {"role": "system", "content": SYSTEM},
         {
             "role": "user",
-            "content": f"Question {number}: which of the spades would you take for heavy soil, and why?",
+            "content": f"Question {number}: which of the spades would you take for heavy soil, and why?"
+            + ("\n\n" + prose(number, length) if length else ""),
         },
     ]
     return {"model": MODEL, "messages": messages, "max_tokens": 60, "temperature": 0, **more}
+
+
+WORDS = (  # noqa: SIM905 (lines of prose)
+    "the of garden spade soil clay water plant which order delivery price steel handle heavy light winter spring "
+    "customer wants asks about returned article number warranty please answer short sentences name cost"
+).split()
+PAYLOADS: dict[str, dict[str, Any]] = {
+    "0.3 kB prompt, 60 tokens": {},
+    "1 kB prompt, 200 tokens": {"max_tokens": 200, "length": 1_000},
+    "1 kB prompt, streamed in 50 chunks": {
+        "max_tokens": 50,
+        "length": 1_000,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    },
+    "8 kB of context, 200 tokens": {"max_tokens": 200, "length": 8_000},
+}
+"""What is asked for: arguments of the call, and ``length``, the characters of prose in its prompt."""
+
+
+def prose(number: int, length: int) -> str:
+    """Return text of about so many characters, never the same for two numbers: words, prices, dates."""
+    some = random.Random(number)
+    out: list[str] = []
+    while length > 0:
+        out.append(some.choice(WORDS))
+        if some.random() < 0.03:
+            out.append(
+                some.choice(("12.50 EUR", "2024-05-03", "article 4711,", "(see page 12)", "\n- first: 20%"))
+            )
+        length -= len(out[-1]) + 1
+    return " ".join(out)
 
 
 def prompt(arguments: dict[str, Any]) -> str:
@@ -71,11 +108,52 @@ def client(url: str) -> Any:
     return openai.OpenAI(base_url=url, api_key="sk-bench-key", max_retries=0)
 
 
-def async_client(url: str) -> Any:
-    """Return an asynchronous OpenAI client for the server."""
+def async_client(url: str, clocked: dict[str, float] | None = None) -> Any:
+    """Return an asynchronous OpenAI client for the server.
+
+    Args:
+        url: Of the server.
+        clocked: Takes by prompt the seconds from a request's first byte to the first chunk of its answer.
+    """
     import openai
 
-    return openai.AsyncOpenAI(base_url=url, api_key="sk-bench-key", max_retries=0)
+    more = {} if clocked is None else {"http_client": _clocked_client(clocked)}
+    return openai.AsyncOpenAI(base_url=url, api_key="sk-bench-key", max_retries=0, **more)
+
+
+def _clocked_client(clocked: dict[str, float]) -> Any:
+    import openai
+
+    name = "httpx2" if int(openai.__version__.partition(".")[0]) >= 3 else "httpx"
+    module = importlib.import_module(name)
+
+    class Body(module.AsyncByteStream):  # type: ignore[misc,name-defined]
+        def __init__(self, inner: Any, began: list[float], prompt: str) -> None:
+            self._inner, self._began, self._prompt = inner, began, prompt
+
+        async def __aiter__(self) -> Any:
+            async for data in self._inner:
+                clocked.setdefault(self._prompt, time.perf_counter() - self._began[-1])
+                yield data
+
+        async def aclose(self) -> None:
+            await self._inner.aclose()
+
+    class Clocked(module.AsyncHTTPTransport):  # type: ignore[misc,name-defined]
+        async def handle_async_request(self, request: Any) -> Any:
+            began = [time.perf_counter()]
+
+            async def trace(event: str, info: Any) -> None:
+                if event.endswith(".send_request_headers.started"):
+                    began.append(time.perf_counter())
+
+            request.extensions = {**request.extensions, "trace": trace}
+            response = await super().handle_async_request(request)
+            said = json.loads(request.content)["messages"][-1]["content"]
+            response.stream = Body(response.stream, began, said)
+            return response
+
+    return module.AsyncClient(transport=Clocked(limits=module.Limits(max_connections=1000)), timeout=600)
 
 
 def call(openai_client: Any, arguments: dict[str, Any]) -> tuple[str, float]:

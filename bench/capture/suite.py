@@ -1,4 +1,4 @@
-"""A suite of tests with one replayed call each: under the plugin, under pytest-recording, and with a stub."""
+"""A suite of tests with one call each: live, watched, replayed, under pytest-recording, and with a stub."""
 
 from __future__ import annotations
 
@@ -78,13 +78,20 @@ _OFF = (
 
 
 def suite(server: s.Server, folder: Path, *, tests: int, rounds: int) -> list[dict[str, Any]]:
-    """Processor time of a whole suite, replayed; ``pytest-recording`` is installed for the purpose."""
+    """Processor time of a whole suite; ``pytest-recording`` is installed for the purpose.
+
+    The first rows are live: without the plugin, with it installed but not asked for, and watching. Then replays,
+    beside a suite whose answers are stubbed.
+    """
     recording = folder / "pytest-recording"
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(recording)]
     subprocess.run([*command, "pytest-recording"], check=True, stdin=subprocess.DEVNULL)
     plain, ours = ("-p", "no:llmwatch"), ("--llm-budget=budget.toml",)
     variants: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
         "stub": (plain, plain, ""),
+        "live, plugin off": (plain, plain, ""),
+        "live, plugin idle": ((), (), ""),
+        "live, watched": (ours, (*ours, "--llm-record=off"), ""),
         "pytest-llmwatch": ((*ours, "--llm-record=all"), (*ours, "--llm-record=none"), ""),
         "pytest-recording": ((*plain, "--record-mode=rewrite"), (*plain, "--record-mode=none"), str(recording)),
     }
