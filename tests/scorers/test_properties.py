@@ -45,7 +45,7 @@ OPTIONS = {
     "all_of": {"members": ["json", {"word_f1": {"weight": 2}}]},
     "derived": {"formula": "clip(0.5 * json + refusal - pii / 2) if json else 0"},
 }
-SPECS = [ScorerSpec(name, OPTIONS.get(name, {})) for name in registry.BUILTIN]
+SPECS = [ScorerSpec(name, OPTIONS.get(name, {})) for name in registry.BUILTIN if name not in registry.MODELS]
 
 
 def cases() -> st.SearchStrategy[Case]:
@@ -84,7 +84,7 @@ def test_no_built_in_scorer_crashes_and_all_evidence_is_where_it_says(
     output = Output(text, tool_calls=tuple(made))
     found = scorers.score(output, case, SPECS)
     assert [s for s in found if not sound(s, text, case)] == []
-    assert [s.name for s in found] == list(registry.BUILTIN)
+    assert [s.name for s in found] == [s.name for s in SPECS]
     assert scorers.score(output, case, SPECS) == found
 
 
