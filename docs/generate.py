@@ -25,6 +25,7 @@ from pytest_llmwatch.scorers import registry
 DOCS = Path(__file__).resolve().parent
 REFERENCE = DOCS / "reference"
 MIGRATE = DOCS / "how-to" / "migrate.md"
+CANNOT_SEE = REFERENCE / "scorers_cannot_see.toml"
 PEERS = DOCS.parent / "tests" / "scorers" / "coverage.toml"
 UNITS = {
     "s": "s",
@@ -174,10 +175,11 @@ def _command(parser: argparse.ArgumentParser, about: str) -> str:
 
 def scorers() -> str:
     """The built-in scorers: what they say, and their options."""
-    return "\n\n".join(_scorer(name) for name in registry.BUILTIN)
+    blind = tomllib.loads(CANNOT_SEE.read_text("utf-8"))
+    return "\n\n".join(_scorer(name, blind[name]) for name in registry.BUILTIN)
 
 
-def _scorer(name: str) -> str:
+def _scorer(name: str, cannot_see: str) -> str:
     module, cls = registry.BUILTIN[name]
     found = getattr(importlib.import_module(f"pytest_llmwatch.scorers.{module}"), cls)
     said = re.split(r"\n\s*Raises:", found.__doc__)[0].replace("``", "`")
@@ -189,7 +191,8 @@ def _scorer(name: str) -> str:
     ]
     words = table(("option", "value", "default"), rows) if rows else "No options."
     when = "Runs by itself where it applies." if name in registry.UNASKED else "Runs where it is named."
-    return f"### `{name}` (version {found.version})\n\n" + "\n\n".join([*paragraphs, when, words])
+    blind = f"**Cannot see:** {cannot_see[0].lower()}{cannot_see[1:]}"
+    return f"### `{name}` (version {found.version})\n\n" + "\n\n".join([*paragraphs, blind, when, words])
 
 
 def _kind(kind: str | tuple[str, ...]) -> str:

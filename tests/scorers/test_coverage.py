@@ -80,6 +80,20 @@ def test_no_cell_is_empty_and_every_test_exists(kinds: set[str]) -> None:
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
+def test_every_scorer_says_what_it_cannot_see() -> None:
+    blind = tomllib.loads((ROOT / "docs" / "reference" / "scorers_cannot_see.toml").read_text("utf-8"))
+    assert blind.keys() == scorers.registry.BUILTIN.keys()
+    assert {name for name, said in blind.items() if len(said) < 20 or not said.endswith(".")} == set()
+
+
+def test_an_emptied_cell_of_the_table_fails(kinds: set[str]) -> None:
+    cells = [(row, key) for rows in TABLE.values() for row in rows.values() for key in row]
+    assert len(cells) > 150
+    for row, key in cells:
+        assert problems({**row, key: ""}, kinds), (row, key)
+        assert problems({k: v for k, v in row.items() if k != key}, kinds), (row, key)
+
+
 @pytest.mark.parametrize(
     ("row", "says"),
     [
