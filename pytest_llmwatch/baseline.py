@@ -94,7 +94,12 @@ def _extended(known: BaselineCase | None, side: Samples, key: Key, number: int) 
         more = list(new.get(metric, ()))
         values[metric] = (*old, *more, *[None] * (length - len(more)))
     values = {m: v for m, v in values.items() if any(x is not None for x in v)}
+    labels = {
+        metric: (*(known.labels.get(metric, ()) if known else ()), *rows.get(key, ()))
+        for metric, rows in sorted(side.labels.items())
+    }
     return BaselineCase(
+        labels={m: v for m, v in labels.items() if v},
         print=side.prints.get(key, ""),
         values=values,
         sessions=(*(known.sessions if known else ()), *[number] * length),
@@ -138,6 +143,8 @@ def samples(baselines: Iterable[Baseline]) -> Samples:
             out.executions += len(case.sessions)
             for metric, values in case.values.items():
                 out.values.setdefault(metric, {})[key] = list(values)
+            for metric, labels in case.labels.items():
+                out.labels.setdefault(metric, {})[key] = list(labels)
         out.versions.update(base.scorers)
     return out
 

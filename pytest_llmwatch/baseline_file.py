@@ -25,7 +25,9 @@ def dumps(base: Baseline) -> str:
     lines = [f"  {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}," for k, v in head.items()]
     if base.anchor is not None:
         lines.append(f'  "anchor": {_nested(dumps(base.anchor))},')
-    rows = [f"    {_line(name)}: {_line(cases[name])}" for name in sorted(cases)]
+    # what there is none of is left out: files from before there were categories stay as they are
+    kept = {name: {k: v for k, v in case.items() if k != "labels" or v} for name, case in cases.items()}
+    rows = [f"    {_line(name)}: {_line(kept[name])}" for name in sorted(kept)]
     body = ",\n".join(rows)
     return "{\n" + "\n".join(lines) + '\n  "cases": {\n' + body + "\n  }\n}\n"
 
@@ -106,8 +108,11 @@ def _case(name: str, data: Mapping[str, Any], shown: str) -> BaselineCase:
     values = {str(m): tuple(_value(name, str(m), v, shown) for v in row) for m, row in data["values"].items()}
     longest = max(map(len, values.values()), default=0)
     sessions = tuple(int(s) for s in data.get("sessions") or [0] * longest)
+    labels = {
+        str(m): tuple(None if v is None else str(v) for v in row) for m, row in data.get("labels", {}).items()
+    }
     return BaselineCase(
-        str(data.get("print", "")), values, sessions, data.get("cluster"), float(data.get("weight", 1.0))
+        str(data.get("print", "")), values, sessions, data.get("cluster"), float(data.get("weight", 1.0)), labels
     )
 
 

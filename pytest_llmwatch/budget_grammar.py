@@ -178,6 +178,7 @@ KNOWN_SCORERS: tuple[str, ...] = (
 
 COMPARE_METRICS: tuple[str, ...] = (
     "passed", "error", "latency", "ttft", "cost_usd", "input_tokens", "output_tokens",
+    "answer_distribution", "format_distribution",
 )  # fmt: skip
 
 METRIC_KEYS: dict[str, Direction] = {"mean": C, "p95": C, "max": C, "min": F}

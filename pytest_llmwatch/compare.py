@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_llmwatch import compare_text as text
 from pytest_llmwatch.compare_alpha import split_alpha
@@ -77,17 +77,19 @@ def compare(base: Samples, candidate: Samples, options: Options) -> Outcome:
     Metrics are all that both sides have, or those of ``options.metrics``. Cases are paired by set and id; where
     none is common the groups are compared unpaired, and each verdict says so.
     """
+    from pytest_llmwatch import compare_categories as kinds_of
     from pytest_llmwatch import compare_tests as tests
 
     common = base.cases & candidate.cases
     both = [m for m in base.metrics() if m in candidate.metrics()]
-    wanted = [m for m in options.metrics or both if m in both]
+    wanted = [m for m in options.metrics or both if m in both or (base.has(m) and candidate.has(m))]
     metrics = [metric_named(m) for m in wanted]
     shares = split_alpha(options.alpha, {m.family for m in metrics})
     alphas = shares if options.alphas is None else {f: options.alphas.get(f, 0.0) for f in shares}
     verdicts: dict[str, Verdict] = {}
     for family in alphas:
-        members = [m for m in metrics if m.family == family]
+        members = [m for m in metrics if m.family == family and m.shape != "category"]
+        kinds = [m for m in metrics if m.family == family and m.shape == "category"]
         seed = _seed(options.seed, family)
         found = (
             tests.paired(
@@ -102,6 +104,8 @@ def compare(base: Samples, candidate: Samples, options: Options) -> Outcome:
             if common
             else tests.unpaired(base, candidate, members, seed)
         )
+        if kinds and common:
+            found = _shared(found, kinds_of.paired(base, candidate, sorted(common, key=str), kinds, seed))
         for f in found:
             verdicts[f.metric.name] = verdict_of(f, options, alphas[family], candidate)
     for name in options.metrics:
@@ -112,6 +116,12 @@ def compare(base: Samples, candidate: Samples, options: Options) -> Outcome:
     missing = tuple(_named(k) for k in sorted(base.cases - candidate.cases, key=str)) if common else ()
     notes = tuple(_notes(base, candidate, common))
     return Outcome(worst_of(ordered), ordered, alphas, missing, notes)
+
+
+def _shared(scores: Sequence[Found], kinds: Sequence[Found]) -> list[Found]:
+    """Let scores and kinds of answers, which are adjusted each by themselves, have half of the family each."""
+    times = 2.0 if scores and kinds else 1.0
+    return [replace(f, p_adjusted=min(1.0, times * f.p_adjusted)) for f in (*scores, *kinds)]
 
 
 def worst_of(verdicts: Sequence[Verdict]) -> Grade:
@@ -193,8 +203,9 @@ def _named(key: Key) -> str:
 
 def _nothing(name: str, base: Samples, candidate: Samples, options: Options) -> Verdict:
     metric = metric_named(name)
-    sides = [w for w, s in (("baseline", base), ("candidate", candidate)) if name not in s.metrics()]
-    because = f"{options.prefix}{name} is not measured: the {' and the '.join(sides)} has no value of it"
+    sides = [w for w, s in (("baseline", base), ("candidate", candidate)) if not s.has(name)]
+    why = f"the {' and the '.join(sides)} has no value of it" if sides else "no case is common to both sides"
+    because = f"{options.prefix}{name} is not measured: {why}"
     return Verdict(
         rule=options.prefix + name,
         metric=name,

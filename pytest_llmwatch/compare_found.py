@@ -33,5 +33,7 @@ class Found:
     worst: tuple[tuple[Key, float, float], ...] = ()
     """Cases that moved most for the worse, with both sides' means."""
     repeats: tuple[int, int] = (1, 1)
+    told: str = ""
+    """What moved, in words, where numbers of cases do not say it."""
     unmoved: bool = False
     """Whether no case's mean moved at all."""

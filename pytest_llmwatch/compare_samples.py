@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pytest_llmwatch.budget_types import Family
+from pytest_llmwatch.compare_answers import ANSWERS, FORMATS, categories
 from pytest_llmwatch.measure_slice import Key, Slice, Task, slice_of
 from pytest_llmwatch.model import Call, CaseResult, Layer, Run
 
-Shape = Literal["score", "rate", "ratio"]
+Shape = Literal["score", "rate", "ratio", "category"]
 
 TIMES = ("latency", "ttft")
 AMOUNTS = ("cost_usd", "input_tokens", "output_tokens")
@@ -25,7 +26,8 @@ class Metric:
     """How one metric is compared.
 
     ``shape``: ``score`` in [0, 1], higher is better; ``rate`` of events, higher is worse; ``ratio``: positive
-    amounts compared by the ratio, higher is worse. ``median`` tells which centre is shown.
+    amounts compared by the ratio, higher is worse; ``category``: kinds of answers, any change is worse. ``median``
+    tells which centre is shown.
     """
 
     name: str
@@ -48,6 +50,8 @@ _FIXED = {
     "cost_usd": Metric("cost_usd", "cost", "cost", "ratio", "usd"),
     "input_tokens": Metric("input_tokens", "cost", "cost", "ratio", "tokens"),
     "output_tokens": Metric("output_tokens", "cost", "cost", "ratio", "tokens"),
+    ANSWERS: Metric(ANSWERS, "quality", "quality", "category", "ratio"),
+    FORMATS: Metric(FORMATS, "quality", "quality", "category", "ratio"),
 }
 
 
@@ -61,13 +65,15 @@ class Samples:
     """Figures of one side: ``values[metric][case]`` holds one value per execution, None = not measured.
 
     The n-th value of every metric of a case is of the same execution (a missing tail counts as None), so that
-    scorers are permuted together. ``inputs`` is what each case was asked, ``calls`` the last call of each
-    execution of a case, ``prints`` a fingerprint of what each case is. ``versions`` are those of the scorers.
+    scorers are permuted together. ``labels[metric][case]`` are categories of answers in the same way; they are
+    compared only where a metric of theirs is asked for. ``inputs`` is what each case was asked, ``calls`` the last
+    call of each execution of a case, ``prints`` a fingerprint of what each case is, ``versions`` those of scorers.
     ``errored`` and ``executions`` count answers that never came. ``sessions`` tells in which recording session
     each execution was.
     """
 
     values: dict[str, dict[Key, list[float | None]]] = field(default_factory=dict)
+    labels: dict[str, dict[Key, list[str | None]]] = field(default_factory=dict)
     clusters: dict[Key, str] = field(default_factory=dict)
     weights: dict[Key, float] = field(default_factory=dict)
     inputs: dict[Key, str | None] = field(default_factory=dict)
@@ -91,6 +97,10 @@ class Samples:
         order = {name: i for i, name in enumerate(("passed", "composite"))}
         last = {name: i for i, name in enumerate((*TIMES, *AMOUNTS, "error"), start=100)}
         return sorted(known, key=lambda m: (order.get(m, last.get(m, 50)), m))
+
+    def has(self, metric: str) -> bool:
+        """Whether this side has anything of a metric, categories included."""
+        return metric in self.labels or metric in self.metrics()
 
 
 def samples_of(run: Run, *, unjudged: Collection[str] = (), part: Slice | None = None) -> Samples:
@@ -131,6 +141,9 @@ def _add(out: Samples, task: Task, *, judged: bool) -> None:
         out.prints.setdefault(key, fingerprint(result))
         if result.call_ids:
             out.calls.setdefault(key, []).append(result.call_ids[-1])
+        if task.first_attempt and not task.unanswered:
+            for metric, label in categories(result).items():
+                out.labels.setdefault(metric, {}).setdefault(key, []).append(label)
         if task.first_attempt:
             row |= _of_result(out, result, answered=not task.unanswered, judged=judged)
     done = out.sessions.setdefault(key, [])

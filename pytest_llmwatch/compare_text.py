@@ -48,6 +48,8 @@ def because(
 
 
 def _worse(found: Found) -> str:
+    if found.metric.shape == "category":
+        return "moved"
     if found.metric.shape == "score":
         return "dropped"
     return "rose"
@@ -79,6 +81,9 @@ def _p(found: Found) -> str:
 
 
 def _cases(found: Found) -> str:
+    if found.metric.shape == "category":
+        named = ", ".join(" ".join(k[1].split())[:_NAME_WIDTH] for k, _, _ in found.worst[:_SHOWN])
+        return "".join(f"; {text}" for text in (found.told, f"as in {named}" if named else "") if text)
     named = ", ".join(_moved(found, *w) for w in found.worst[:_SHOWN])
     return f"; most: {named}" if named else ""
 

@@ -64,7 +64,7 @@ def _side(drift: Drift, base: Samples, candidate: Samples) -> Side:
     common = (base.cases & candidate.cases) - set(changed)
     before, after = _cut(base, common, rescored), _cut(candidate, common, rescored)
     both = [m for m in before.metrics() if m in after.metrics()]
-    metrics = tuple(m for m in drift.metrics or both if m in both)
+    metrics = tuple(m for m in drift.metrics or both if m in both or (before.has(m) and after.has(m)))
     return Side(drift, before, after, metrics, changed, rescored)
 
 
@@ -79,6 +79,7 @@ def replace_values(side: Samples, keys: set[Key], values: dict[str, dict[Key, li
     """Return ``side`` with other values, cut to ``keys``."""
     return Samples(
         values=values,
+        labels={m: {k: v for k, v in rows.items() if k in keys} for m, rows in side.labels.items()},
         clusters={k: v for k, v in side.clusters.items() if k in keys},
         weights=side.weights,
         inputs=side.inputs,

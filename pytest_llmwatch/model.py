@@ -363,6 +363,8 @@ class BaselineCase:
     sessions: tuple[int, ...] = ()
     cluster: str | None = None
     weight: float = 1.0
+    labels: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    """Categories of the answers, of those that came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def compare(
             slug="compare-nothing",
             file=candidate,
         )
-    unknown = [m for m in metrics if m not in before.metrics() and m not in after.metrics()]
+    unknown = [m for m in metrics if not before.has(m) and not after.has(m)]
     if unknown:
         raise RecordsError(
             f"has no metric {unknown[0]!r}, nor has {base}; both have: {', '.join(both)}",
