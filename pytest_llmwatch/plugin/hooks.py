@@ -182,14 +182,14 @@ class RunHooks:
         for own in self.wider.errors(item):
             test.watch.note(own)
         test.note(report, error)
+        if call.when == "call":
+            test.finish_call()  # it may ask a judge, whose recording may be missing
         if call.when == "call" and report.passed and test.watch.errors:
             # the application swallowed it: a missing recording must not pass in silence
             own = test.watch.errors[0]
             report.outcome = "failed"
             report.longrepr = self.session.setup.redactor.text(shown(own))
             test.note(report, own)
-        if call.when == "call":
-            test.finish_call()
         last = call.when == "teardown"
         if last:
             self.close(item)

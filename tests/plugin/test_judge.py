@@ -109,7 +109,16 @@ def test_an_invalid_grade_is_no_number_and_a_missing_recording_fails_the_test(pr
     assert "scorer crashed on" in rules["quality.tone"]["because"]
     # another rubric is another question: nobody recorded it
     (folder / "set.yaml").write_text(SET.replace("polite", "rude"))
-    replayed = project.run("golden_sets", "--llm-budget=budget.toml", "--llm-record=none")
+    project.pytester.makepyfile(
+        test_marked="""
+        import pytest
+
+        @pytest.mark.llm_golden("qa")
+        def test_answers(llm_call, llm_case):
+            llm_call(llm_case)
+        """
+    )
+    replayed = project.run("test_marked.py", "--llm-budget=budget.toml", "--llm-record=none")
     assert replayed.ret == 1
     replayed.assert_outcomes(failed=3 + 1)
     replayed.stdout.fnmatch_lines(["*no recording*"])
