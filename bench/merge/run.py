@@ -1,4 +1,4 @@
-"""Memory and time of ``llmwatch merge`` by the number of shards: ``python bench/merge/run.py [--quick]``.
+"""Memory and time of ``llmwatch merge`` by the number of shards: ``python bench/merge/run.py [--calls N]``.
 
 Shards of 10,000 calls with texts of a usual length are written as a job writes them; each merge runs in a process
 of its own, whose highest resident memory and processor time are printed. With ``--quick`` shards of 1,000 calls.
@@ -73,9 +73,10 @@ def main() -> None:
     """Print a row per number of shards."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="shards of 1,000 calls")
+    parser.add_argument("--calls", type=int, help="calls of a shard")
     parser.add_argument("--shards", type=int, nargs="*", default=[10, 100])
     args = parser.parse_args()
-    calls = 1_000 if args.quick else 10_000
+    calls = args.calls or (1_000 if args.quick else 10_000)
     print("| shards | calls | memory, MB | processor time, s |\n| ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory(prefix="llmwatch-bench-") as made:
         for count in args.shards:
