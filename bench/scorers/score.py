@@ -1,6 +1,6 @@
 """``llmwatch score`` itself: python bench/scorers/score.py [--lines N ...] [--jobs N]
 
-Prints, for logs of several lengths, rows a second of processor and wall time and the largest memory of the process;
+Prints, for logs of several lengths, rows a second of processor and wall time and the most memory of the process;
 flat memory shows as a column that does not grow. Then rows a second by scorer, and RAGTruth responses a second for
 groundedness where the data are there (see labels.py); start-up is taken off by a run over ten lines.
 """
