@@ -193,3 +193,19 @@ def test_a_damaged_calibration_is_refused_before_anything_is_asked(tmp_path: Pat
     (tmp_path / "budget.toml").write_text('[judge]\ncalibration = "gone.json"\n')
     with pytest.raises(Exception, match=r"gone\.json: cannot read the calibration"):
         load_budget("budget.toml")
+
+
+def test_a_small_real_model_is_a_poor_judge_and_its_calibration_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # recorded from SmolLM2-135M behind llama.cpp's own server
+    for file in (Path(__file__).parent / "data" / "judge").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "budget.toml").write_text('[judge]\nmodel = "smollm2-135m-instruct"\nmin_labels = 10\n')
+    monkeypatch.setenv("CI", "1")
+    judge = ["--scorer", "groundedness_judge", "--options", '{"explain": false}', "--cassette", "smollm2.yaml"]
+    found = json.loads(run(capsys, "labels.jsonl", *judge, "--json"))
+    assert (found["n"], found["calls"], found["missing"]) == (12, 12, {})
+    assert found["kappa"] < 0.4
+    assert not found["may_gate"]
+    assert "agrees too little with people: kappa" in found["because"]
