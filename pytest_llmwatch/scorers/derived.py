@@ -46,6 +46,7 @@ _FUNCTIONS: Mapping[str, Callable[..., float]] = {
     "sqrt": math.sqrt,
     "clip": _clip,
 }
+_OF_ONE = frozenset(["abs", "sqrt", "clip"])
 
 
 class Formula:
@@ -130,6 +131,8 @@ def _parts(node: ast.AST) -> Sequence[ast.AST]:
             raise ValueError(f"a formula knows the functions {known} (got {ast.unparse(node)!r:.60})")
         if node.keywords or not node.args or any(isinstance(a, ast.Starred) for a in node.args):
             raise ValueError(f"{node.func.id} takes values only (got {ast.unparse(node)!r:.60})")
+        if node.func.id in _OF_ONE and len(node.args) != 1:
+            raise ValueError(f"{node.func.id} takes one value (got {ast.unparse(node)!r:.60})")
         return node.args
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         return node.left, node.right

@@ -112,6 +112,7 @@ def test_ten_megabytes_are_scored_or_refused(name: str) -> None:
         "relevance & 1",
         "+".join("1" * 600),
         "-" * 990 + "1",
+        "clip(json, 0, 1)",
     ],
 )
 def test_a_formula_holds_nothing_else(text: str) -> None:
