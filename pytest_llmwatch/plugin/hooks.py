@@ -12,6 +12,8 @@ import pytest
 
 from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_users
 from pytest_llmwatch.errors import LlmwatchError
+from pytest_llmwatch.format import plural
+from pytest_llmwatch.model import Report
 from pytest_llmwatch.plugin import rules
 from pytest_llmwatch.plugin.collect import GoldenItem, drop_duplicates
 from pytest_llmwatch.plugin.golden_run import GoldenCase
@@ -271,7 +273,7 @@ class RunHooks:
             state.stopped = state.stopped or _why(int(exitstatus))
             self._judge(session)
         code = self._exit_code(session, int(exitstatus))
-        state.report = dataclasses.replace(state.report, exit_code=code)
+        state.report = _told(state.report, code, self._unfinished() if state.settings.gate == "on" else "")
         state.store.keep(state.report)
         custom = state.budget.gate.exit_code if state.settings.gate == "on" else 0
         state.report = state.store.noted(state.report, GATE_EXIT if custom is None else custom)
@@ -307,10 +309,17 @@ class RunHooks:
             return exitstatus
         if failed_rules:
             return custom if custom is not None else int(pytest.ExitCode.TESTS_FAILED)
-        not_run = any(r.outcome == "not_run" for r in state.results.values())
-        if state.infrastructure_failures or not_run or state.report.exit_code == GATE_EXIT:
+        if self._unfinished() or state.report.exit_code == GATE_EXIT:
             return custom if custom is not None else GATE_EXIT
         return state.report.exit_code if exitstatus == pytest.ExitCode.OK else exitstatus
+
+    def _unfinished(self) -> str:
+        """Return why the gate saw only a part of what it is to judge; empty where it saw all."""
+        not_run = sum(r.outcome == "not_run" for r in self.session.results.values())
+        parts = [f"{plural(not_run, 'test')} {'was' if not_run == 1 else 'were'} not run"] if not_run else []
+        if down := len(self.session.infrastructure_failures):
+            parts.append(f"infrastructure failed {plural(down, 'test')}")
+        return " and ".join(parts)
 
     # -- the terminal
 
@@ -344,6 +353,14 @@ def _of_other_plugins(item: pytest.Item) -> list[Path]:
     steps = item.nodeid.split("::")[1:]
     names = [".".join(steps[n:]) for n in range(len(steps))]
     return candidates(item.path.parent / "cassettes", item.path.stem, names)
+
+
+def _told(report: Report, code: int, unfinished: str) -> Report:
+    """Return the report with the exit code; no rule that holds on a part makes the whole green."""
+    if unfinished and code and report.verdict in ("pass", "warn", "inconclusive"):
+        sentence = f"the gate could not do its work: {unfinished}; on what ran, {report.sentence}"
+        report = dataclasses.replace(report, verdict="error", sentence=sentence)
+    return dataclasses.replace(report, exit_code=code)
 
 
 def _relative(path: Path) -> str:

@@ -219,5 +219,9 @@ def test_max_cost_stops_spending_and_says_what_was_not_run(project: Any) -> None
     assert data["aggregates"]["calls"] == 1
     assert sum(p["kind"] == "not_run" for p in data["problems"]) == 4
     assert data["partial"] is True
-    assert result.ret == 7  # green would claim what was not measured
-    result.stdout.fnmatch_lines(["*not run*"])
+    assert result.ret == data["exit_code"] == 7  # green would claim what was not measured
+    assert data["verdict"] == "error"
+    assert data["sentence"].startswith(
+        "the gate could not do its work: 4 tests were not run; on what ran, latency.max"
+    )
+    result.stdout.fnmatch_lines(["*llm quality gate: ERROR*", "*not run*"])
