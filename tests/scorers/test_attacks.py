@@ -86,7 +86,8 @@ def test_ten_megabytes_are_scored_or_refused(name: str) -> None:
     found = one(
         ScorerSpec(name, known.get(name, {})), text, reference="The lamp costs 49 euros.", context=("a b",)
     )
-    assert found.label in (None, "not_assessable"), found
+    asks = registry.BUILTIN[name][0].startswith("judge")  # and there is nobody to ask
+    assert found.label in (None, "not_assessable", *(["unscored"] if asks else [])), found
     assert found.value is None or 0 <= found.value <= 1
 
 
