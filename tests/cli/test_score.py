@@ -357,3 +357,35 @@ def alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_process_that_dies_is_infrastructure(
+    score: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deadly.py").write_text("import os\n\ndef end(output, case):\n    os._exit(3)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
+    args = ("--option", "function.call=deadly:end", "--jobs", "2", "-o", "out.jsonl")
+    code, _, err = score([GOOD] * 3, *args)
+    assert code == 7
+    assert "a scoring process died" in err
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_bar_only_where_a_person_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pytest_llmwatch import cli_score
+
+    for watched in (True, False):
+        screen = io.StringIO()
+        screen.isatty = lambda watched=watched: watched  # type: ignore[method-assign, misc]
+        monkeypatch.setattr(sys, "stderr", screen)
+        clock = iter([0.0, 0.1, 1.0, 1.1, 2.0])
+        monkeypatch.setattr(cli_score.time, "monotonic", lambda clock=clock: next(clock))
+        bar = cli_score._Progress(lambda: 50, 100)
+        for lines in (10, 2000, 2001, 4000):
+            bar.show(lines)
+        bar.end()
+        shown = screen.getvalue()
+        assert shown.count("lines") == (2 if watched else 0)
+        assert ("50% 2,000 lines, 2,000/s" in shown) is watched
+        assert shown.endswith("\r\x1b[K") is watched
