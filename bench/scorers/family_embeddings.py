@@ -8,31 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import random
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from family_groundedness import scorer
 from labels import SETS, auroc, read
-from table import Row, auroc_row, intervalled, timed
+from table import Row, auroc_row, intervalled, sample, timed
 
 ANSWERS = int(os.environ.get("LLMWATCH_BENCH_ANSWERS", "200"))
-
-
-def sample(rows: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
-    """Return the rows of as many source documents as make about ``n`` answers, together by document."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(str(row["group"]), []).append(row)
-    names = sorted(groups)
-    random.Random(0).shuffle(names)
-    out: list[dict[str, Any]] = []
-    for name in names:
-        if len(out) >= n:
-            break
-        out += groups[name]
-    return out[: 2 * n]
 
 
 def rows() -> Iterator[Row]:

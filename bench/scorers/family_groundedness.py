@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from labels import SETS, TASKS, read, text
-from table import Row, auroc_row, timed
+from table import Row, auroc_row, sample, timed
 
 from pytest_llmwatch.model import Case, Output
 from pytest_llmwatch.scorers import get
@@ -37,7 +37,8 @@ def scorer(name: str) -> Figure:
     found = get(name)
 
     def figure(row: dict[str, Any]) -> float:
-        value = found.score(Output(row["output"]), Case("row", context=(text(row, "context"),))).value
+        case = Case("row", input=text(row, "input"), context=(text(row, "context"),))
+        value = found.score(Output(row["output"]), case).value
         return 0.0 if value is None else 1 - value
 
     return figure
@@ -61,39 +62,45 @@ def autoevals() -> Figure | None:
     return lambda row: 1 - float(made.eval(output=row["output"], expected=text(row, "context")).score)
 
 
-def figures() -> dict[str, Figure]:
-    """Return what is measured, by name."""
-    found: dict[str, Figure | None] = {
-        "length alone": length,
-        "unsupported words": unsupported_words,
-        "rouge-score ROUGE-L": rouge(),
-        "autoevals Levenshtein": autoevals(),
-        "groundedness": scorer("groundedness"),
-    }
-    return {name: figure for name, figure in found.items() if figure is not None}
+PEER_ANSWERS = 250
+"""Answers of each set that peers are measured on: they take up to a hundred times as long."""
 
 
 def rows() -> Iterator[Row]:
-    """Yield a row for each set, each task of RAGTruth, and each figure."""
-    known = figures()
+    """Yield a row for each set, each task of RAGTruth, and each figure; then the peers', on a sample."""
+    known: dict[str, Figure] = {
+        "length alone": length,
+        "unsupported words": unsupported_words,
+        "groundedness": scorer("groundedness"),
+    }
+    peers = {"rouge-score ROUGE-L": rouge(), "autoevals Levenshtein": autoevals()}
     for name in SETS:
         answers = read(name)
-        if not answers:
-            continue
-        labels = np.array([int(r["hallucinated"]) for r in answers])
-        lengths = np.array([length(r) for r in answers])
-        parts = [(name, np.arange(len(answers)))]
-        for task in TASKS.get(name, ()):
-            parts.append((f"- {task}", np.array([i for i, r in enumerate(answers) if r["task"] == task])))
-        measured = {label: timed(figure, answers) for label, figure in known.items()}
-        for part, chosen in parts:
-            for label, (badness, rate) in measured.items():
-                yield auroc_row(
-                    part,
-                    label,
-                    [answers[i] for i in chosen],
-                    labels[chosen],
-                    np.array(badness)[chosen],
-                    rate=rate if part == name else None,
-                    lengths=None if label == "length alone" else lengths[chosen],
-                )
+        if answers:
+            yield from _rows(name, answers, known)
+            some = sample(answers, PEER_ANSWERS)
+            for label, peer in peers.items():
+                if peer is not None:
+                    yield from _rows(name, some, {label: peer}, tasks=False)
+
+
+def _rows(
+    name: str, answers: list[dict[str, Any]], known: dict[str, Figure], *, tasks: bool = True
+) -> Iterator[Row]:
+    labels = np.array([int(r["hallucinated"]) for r in answers])
+    lengths = np.array([length(r) for r in answers])
+    parts = [(name, np.arange(len(answers)))]
+    for task in TASKS.get(name, ()) if tasks else ():
+        parts.append((f"- {task}", np.array([i for i, r in enumerate(answers) if r["task"] == task])))
+    measured = {label: timed(figure, answers) for label, figure in known.items()}
+    for part, chosen in parts:
+        for label, (badness, rate) in measured.items():
+            yield auroc_row(
+                part,
+                label,
+                [answers[i] for i in chosen],
+                labels[chosen],
+                np.array(badness)[chosen],
+                rate=rate if part == name else None,
+                lengths=None if label == "length alone" else lengths[chosen],
+            )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,21 @@ def auroc_row(
     low, high = intervalled([str(r["group"]) for r in rows], lambda k: auroc(y[k], bad[k]))
     controlled = None if lengths is None else auroc_at_length(labels, badness, lengths)
     return Row(name, scorer, len(rows), auroc(y, bad), low, high, same_length=controlled, rate=rate, note=note)
+
+
+def sample(rows: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    """Return the rows of as many source documents as make about ``n`` answers, together by document."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(str(row["group"]), []).append(row)
+    names = sorted(groups)
+    random.Random(0).shuffle(names)
+    out: list[dict[str, Any]] = []
+    for name in names:
+        if len(out) >= n:
+            break
+        out += groups[name]
+    return out[: 2 * n]
 
 
 def timed(figure: Callable[[Any], float], items: Sequence[Any]) -> tuple[list[float], float]:

@@ -97,12 +97,12 @@ class Source:
     def span(self, first: int, last: int) -> tuple[int, int, int]:
         """Return (document, start, end) of the text from word ``first`` to ``last``, widened to sentences."""
         document, start, _end = self.origin[first]
-        ends = [end for d, _start, end in self.origin[first : last + 1] if d == document]
+        last_end = self.origin[last][2]  # no passage reaches into another document
         text = self.documents[document]
         before = [m.end() for m in _EDGE.finditer(text, max(0, start - _MAX_EDGE), start)]
-        after = _EDGE.search(text, ends[-1], ends[-1] + _MAX_EDGE)
+        after = _EDGE.search(text, last_end, last_end + _MAX_EDGE)
         start = before[-1] if before else (0 if start <= _MAX_EDGE else start)
-        end = after.end() if after else (len(text) if len(text) - ends[-1] <= _MAX_EDGE else ends[-1])
+        end = after.end() if after else (len(text) if len(text) - last_end <= _MAX_EDGE else last_end)
         piece = text[start:end]
         return document, start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip())
 
@@ -117,18 +117,19 @@ def read(documents: tuple[str, ...]) -> Source:
             # no passage reaches from one document into the next
             source.words += [""] * PASSAGE
             source.origin += [(number - 1, 0, 0)] * PASSAGE
+        words, origin, has_times = source.words, source.origin, ":" in text
         for match in tokens(text):
-            word, start = match[0], match.start()
-            if ":" in word:
+            word, (start, end) = match[0], match.span()
+            if has_times and ":" in word:
                 source.clocks |= _times(word)
             found = LEXICON[word]
             if not found.is_camel:
-                source.words.append(found.key)
-                source.origin.append((number, start, match.end()))
+                words.append(found.key)
+                origin.append((number, start, end))
             else:
                 joined[found.key] = joined.get(found.key, 0) + 1
                 source.words += (LEXICON[part].key for part in CAMEL.split(word))
-                source.origin += [(number, start, match.end())] * (len(source.words) - len(source.origin))
+                source.origin += [(number, start, end)] * (len(source.words) - len(source.origin))
     _index(source, joined)
     _deny(source, joined)
     return source

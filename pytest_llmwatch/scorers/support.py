@@ -73,7 +73,7 @@ def _read(text: str, start: int, end: int, source: Source, budget: int) -> Sente
     sentence = Sentence(start, end, piece)
     keys, words, supported = sentence.keys, sentence.words, 0
     for match in itertools.islice(tokens(piece), budget):
-        token, at = match[0], match.start()
+        token = match[0]
         found = LEXICON[token]
         if found.is_plain:
             # most words; the rest of the loop would do the same at twice the time
@@ -82,8 +82,11 @@ def _read(text: str, start: int, end: int, source: Source, budget: int) -> Sente
             if found.kind == "word":
                 known = key in places
                 supported += known
-                words.append(Word(start + at, start + match.end(), key, 1.0, known, known))
-        elif found.is_camel and found.key not in places:
+                at, behind = match.span()
+                words.append(Word(start + at, start + behind, key, 1.0, known, known))
+            continue
+        at = match.start()
+        if found.is_camel and found.key not in places:
             # a name such as OutdoorSeating that the source may have in parts
             for part in CAMEL.split(token):
                 _add(sentence, part, LEXICON[part], at, source)
