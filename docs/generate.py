@@ -192,7 +192,8 @@ def _scorer(name: str, cannot_see: str) -> str:
     words = table(("option", "value", "default"), rows) if rows else "No options."
     when = "Runs by itself where it applies." if name in registry.UNASKED else "Runs where it is named."
     blind = f"**Cannot see:** {cannot_see[0].lower()}{cannot_see[1:]}"
-    return f"### `{name}` (version {found.version})\n\n" + "\n\n".join([*paragraphs, blind, when, words])
+    version = f"version {found.version}" if isinstance(found.version, str) else "version made of its options"
+    return f"### `{name}` ({version})\n\n" + "\n\n".join([*paragraphs, blind, when, words])
 
 
 def _kind(kind: str | tuple[str, ...]) -> str:
