@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_llmwatch.compare import Options, Outcome, compare
-from pytest_llmwatch.compare_samples import Samples, samples_of
+from pytest_llmwatch.compare_samples import Samples, metric_named, samples_of
 from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.format import plural
 from pytest_llmwatch.measure_slice import Key
@@ -61,6 +61,7 @@ def make(runs: Sequence[Run], set_name: str | None, *, reason: str | None = None
                     slug="baseline-versions",
                 )
     cases = {name: merged[name] for name in sorted(merged)}
+    _check_scores(cases)
     used = {m for c in cases.values() for m in c.values}
     return Baseline(
         id=_identity(cases),
@@ -72,6 +73,17 @@ def make(runs: Sequence[Run], set_name: str | None, *, reason: str | None = None
         sessions=tuple({"run": run.run_id, "time": run.time} for run in runs),
         reason=reason,
     )
+
+
+def _check_scores(cases: Mapping[str, BaselineCase]) -> None:
+    for name, case in cases.items():
+        for metric, row in case.values.items():
+            odd = [v for v in row if v is not None and not 0 <= v <= 1]
+            if odd and metric_named(metric).shape != "ratio":
+                raise UsageError(
+                    f"case {name!r}: {metric} must be in [0, 1] (got {odd[0]:g}); scale it to be a baseline",
+                    slug="baseline-value",
+                )
 
 
 def _sets(side: Samples) -> str:

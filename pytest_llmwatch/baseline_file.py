@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_llmwatch import atomic
 from pytest_llmwatch.codec import decode, encode
+from pytest_llmwatch.compare_samples import metric_named
 from pytest_llmwatch.errors import BaselineError
 from pytest_llmwatch.model import SCHEMA_VERSION, Baseline, BaselineCase
 
@@ -66,7 +67,7 @@ def load(path: Path, *, display: str | None = None) -> Baseline:
 def loads(text: str, shown: str) -> Baseline:
     """Read a baseline from the text of a file that a user knows as ``shown``; see `load`."""
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, shown))
     except (ValueError, RecursionError) as error:
         raise BaselineError(
             f"is not valid JSON ({error}); restore it from version control, or record it again",
@@ -75,6 +76,17 @@ def loads(text: str, shown: str) -> Baseline:
             line=getattr(error, "lineno", None),
         ) from error
     return _checked(data, shown)
+
+
+def _once(pairs: list[tuple[str, Any]], shown: str) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) < len(pairs):
+        seen: set[str] = set()
+        twice = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+        raise BaselineError(
+            f"gives {twice!r} twice; keep one, or record it again", slug="baseline-corrupt", file=shown
+        )
+    return out
 
 
 def _checked(data: Any, shown: str) -> Baseline:
@@ -122,6 +134,12 @@ def _value(case: str, metric: str, value: Any, shown: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
         raise BaselineError(
             f"case {case!r}: {metric} must be a number >= 0 or null (got {value!r}); record it again",
+            slug="baseline-value",
+            file=shown,
+        )
+    if value > 1 and metric_named(metric).shape != "ratio":
+        raise BaselineError(
+            f"case {case!r}: {metric} must be in [0, 1] (got {value!r}); record it again",
             slug="baseline-value",
             file=shown,
         )

@@ -221,8 +221,25 @@ def _nothing(name: str, base: Samples, candidate: Samples, options: Options) -> 
     )
 
 
-def _notes(base: Samples, candidate: Samples, common: set[Key]) -> list[str]:
+def _unusable(base: Samples, candidate: Samples) -> list[str]:
+    """Return what was given and cannot be compared, or only with care."""
     out = []
+    gone = [m for m in base.metrics() if m not in candidate.metrics() and metric_named(m).family == "quality"]
+    if gone:
+        out.append(f"not compared, since the candidate has no value of it: {', '.join(gone)}")
+    for side, noun in ((base, "baseline"), (candidate, "candidate")):
+        for name, rows in sorted(side.values.items()):
+            odd = [v for row in rows.values() for v in row if v is not None and not 0.0 <= v <= 1.0]
+            if odd and metric_named(name).shape == "score":
+                out.append(
+                    f"{name}: {len(odd)} of the {noun}'s scores are outside [0, 1] (as {odd[0]:g}); margin and "
+                    "min_effect are meant for scores in [0, 1]"
+                )
+    return out
+
+
+def _notes(base: Samples, candidate: Samples, common: set[Key]) -> list[str]:
+    out = [*_unusable(base, candidate)]
     if not common:
         if base.cases and candidate.cases:
             out.append(

@@ -58,10 +58,13 @@ def _worse(found: Found) -> str:
 def _change(found: Found) -> str:
     """Return the change as people read it: signed as candidate - baseline."""
     sign = 1.0 if found.metric.higher_is_worse else -1.0
-    drop, ends = sign * found.drop, sorted((sign * found.low, sign * found.high))
-    if found.metric.shape == "ratio":
-        return f"{drop:+.1%} [{ends[0]:+.1%}, {ends[1]:+.1%}]"
-    return f"{drop:+.3f} [{ends[0]:+.3f}, {ends[1]:+.3f}]"
+    # 0.0 makes -0.0 a plain 0
+    drop, ends = sign * found.drop + 0.0, sorted((sign * found.low + 0.0, sign * found.high + 0.0))
+    form = "+.1%" if found.metric.shape == "ratio" else "+.3f"
+    low, high = (format(x, form) if math.isfinite(x) else "unbounded" for x in ends)
+    if found.metric.shape == "ratio" and found.low == -1.0:
+        low = "unbounded"
+    return f"{drop:{form}}" if low == high == "unbounded" else f"{drop:{form}} [{low}, {high}]"
 
 
 def _size(found: Found, x: float) -> str:

@@ -48,7 +48,7 @@ def prepare(run: Run, budget: Budget, baselines: Mapping[str, Baseline]) -> tupl
     """Return what each ``[drift]`` of the budget compares; without metrics where there is no baseline."""
     if not budget.drifts:
         return ()
-    used = [b for name, b in baselines.items() if any(r.set == name for r in run.results)]
+    used = [b for b in baselines.values() if any(r.set == b.set for r in run.results)]
     slices = Slices(run)
     base = frozen.samples(used)
     return tuple(_side(drift, base, samples_of(run, part=slices.of(drift.scope))) for drift in budget.drifts)
@@ -132,7 +132,7 @@ def _metrics(
     if not side.metrics:
         yield from _not_measured(run, side, baselines, drift.metrics or ("",))
         return
-    used = [b for name, b in baselines.items() if any(r.set == name for r in run.results)]
+    used = [b for b in baselines.values() if any(r.set == b.set for r in run.results)]
     sessions = min((len(b.sessions) for b in used), default=0)
     warn_only = _warn_only(run, side, sessions)
     if scope is not None:
@@ -187,8 +187,8 @@ def _spreads(side: Side, metrics: Sequence[str]) -> dict[str, float]:
 def _not_measured(
     run: Run, side: Side, baselines: Mapping[str, Baseline], metrics: Sequence[str]
 ) -> Iterator[Verdict]:
-    sets = {r.set for r in run.results if r.set is not None}
-    known = sorted(sets & baselines.keys())
+    sets = {r.set for r in run.results}
+    known = sorted(b.set or "these records" for b in baselines.values() if b.set in sets)
     why = (
         "no baseline" if not known else f"the baseline of {', '.join(known)} and this run have no value in common"
     )
@@ -216,10 +216,10 @@ def _comparable(run: Run, side: Side, baselines: Mapping[str, Baseline]) -> Iter
     ran = {(r.set, r.case) for r in run.results if r.outcome not in ("skipped", "not_run")}
     known = {(r.set, r.case) for r in run.results}
     missing = sorted(
-        f"{name}/{case}"
-        for name, base in baselines.items()
+        f"{base.set}/{case}" if base.set else case
+        for base in baselines.values()
         for case in base.cases
-        if (name, case) in known and (name, case) not in ran
+        if (base.set, case) in known and (base.set, case) not in ran
     )
     if missing and not run.partial:
         yield _about(
@@ -252,7 +252,7 @@ def _about(rule: str, grade: Grade, text: str, names: Sequence[str]) -> Verdict:
 
 
 def _stale(run: Run, baselines: Mapping[str, Baseline], today: date) -> Iterator[Verdict]:
-    used = [b for name, b in baselines.items() if any(r.set == name for r in run.results)]
+    used = [b for b in baselines.values() if any(r.set == b.set for r in run.results)]
     old = []
     for base in used:
         try:

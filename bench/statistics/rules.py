@@ -14,6 +14,7 @@ Floats = np.ndarray
 Rule = Callable[[Floats, Floats, float, int], bool]
 
 DRAWS = 999
+MIN_EFFECT, POSSIBLE = 0.02, 0.10
 
 
 def pairs(base: Floats, candidate: Floats) -> list[Pair]:
@@ -78,16 +79,19 @@ def adaptive(
 ) -> tuple[str, int]:
     """Return the verdict of adaptive repeats, and how many rounds it took.
 
-    A round is one more repeat of every case. A fail needs the round's own share of alpha; a pass needs the
-    one-sided 95 % bound of the drop inside ``margin``.
+    The rule of ``--llm-repeats=auto``, a round being one more repeat of every case. A fail needs the round's own
+    share of alpha and a drop of at least .02; a pass needs the one-sided 95 % bound of the drop inside ``margin``,
+    and no drop that is possible (p up to .10) and large enough to matter.
     """
     columns: list[Floats] = []
     for done in range(1, rounds + 1):
         columns.append(draw())
         both = pairs(base, np.concatenate(columns, axis=1))
         found = permutation.compare(both, seed=seed + done, draws=5 * DRAWS)[0]
-        if found.p <= sequential.level_of_round(alpha, done, rounds):
-            return "fail", done
-        if found.upper < margin:
+        proven = found.p <= sequential.level_of_round(alpha, done, rounds)
+        large = found.drop >= MIN_EFFECT
+        if proven:
+            return "fail" if large else "small", done
+        if found.upper < margin and not (found.p <= POSSIBLE and large):
             return "pass", done
     return "open", rounds

@@ -189,7 +189,9 @@ def main() -> None:
     print(powers(builds, workers))
     print("### Adaptive repeats, up to 5 rounds, margin .05\n")
     jobs = [
-        (m, n, d, builds // 2) for m, n in (("stable", 30), ("stable", 100), ("judge", 100)) for d in (0.0, 0.1)
+        (m, n, d, builds // 2)
+        for m, n in (("stable", 30), ("stable", 100), ("judge", 30), ("judge", 100), ("binary", 100))
+        for d in (0.0, 0.05, 0.1)
     ]
     ends = spread(jobs, sequential_cell, workers)
     rows = [

@@ -282,7 +282,7 @@ def test_marked_tests_beside_others(project: Any, model: Model) -> None:
         assert "36 not needed" in done.outlines[-1]
 
     done = project.run(*own, "-x", RED="1")
-    assert "stopping after 1 failures" in "\n".join(done.outlines)
+    assert "stopping after" in "\n".join(done.outlines)
     done = project.run(*own, "-n2", CRASH="1")
     done.stdout.fnmatch_lines(["*crashed while running 'test_own.py::test_answer?c03-0?'*"])
     done.stdout.fnmatch_lines(["*1 failed, 13 passed, 36 not needed*"])

@@ -57,13 +57,32 @@ def test_regressions_are_found(bench: ModuleType, cell: tuple[object, ...], floo
 
 
 def test_adaptive_repeats_save_calls_and_reject_no_more_than_alpha(bench: ModuleType) -> None:
-    _, (fail, passed, used) = bench.sequential_cell(("stable", 30, 0.0, 60))
-    assert fail <= 0.05
+    builds = 60
+    _, (fail, passed, used) = bench.sequential_cell(("stable", 30, 0.0, builds))
+    assert fail * builds <= stats.binom.ppf(0.9999, builds, 0.01)
     assert passed >= 0.9
     assert used <= 0.40
     _, (fail, _, used) = bench.sequential_cell(("stable", 100, 0.1, 30))
     assert fail == 1
     assert used <= 0.25
+    # noisy scores take more rounds, and more looks: still no more than alpha, and the calls are worth their money
+    _, (fail, _, used) = bench.sequential_cell(("judge", 100, 0.0, 40))
+    assert fail * 40 <= stats.binom.ppf(0.9999, 40, 0.01)
+    assert used <= 0.45
+    _, (fail, _, used) = bench.sequential_cell(("judge", 100, 0.1, 30))
+    assert fail >= 0.92
+    assert used <= 0.30
+
+
+def test_the_control_looks_at_full_alpha_each_time_and_cries_wolf(
+    bench: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rules
+
+    builds = 60
+    monkeypatch.setattr(rules.sequential, "level_of_round", lambda alpha, index, rounds: 0.2)
+    _, (fail, _, _) = bench.sequential_cell(("judge", 30, 0.0, builds))
+    assert fail * builds > stats.binom.ppf(0.9999, builds, 0.01)
 
 
 def test_sessions_that_differ_do_not_cry_wolf(bench: ModuleType) -> None:
