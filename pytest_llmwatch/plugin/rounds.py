@@ -269,6 +269,8 @@ class Rounds:
         left = gate_rounds.open_rules(report.verdicts, alpha=alpha, looks=whole, sessions=self._sessions())
         undecided = f"; undecided: {named([v.rule for v in left])}" if left else ""
         replayed = self.plan.tests and not any(t.live for t in self.plan.tests)
+        if done < looks.of and not self.plan.unrecorded:
+            return f"ran the {fmt.plural(done, 'selected round')} of {looks.of}{undecided}"
         if done < looks.of:
             more = "; --llm-record=new asks for more" if left else ""
             return f"replayed the {fmt.plural(done, 'recorded round')} of {looks.of}{undecided}{more}"

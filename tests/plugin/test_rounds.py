@@ -285,4 +285,4 @@ def test_marked_tests_beside_others(project: Any, model: Model) -> None:
     assert "stopping after" in "\n".join(done.outlines)
     done = project.run(*own, "-n2", CRASH="1")
     done.stdout.fnmatch_lines(["*crashed while running 'test_own.py::test_answer?c03-0?'*"])
-    done.stdout.fnmatch_lines(["*1 failed, 13 passed, 36 not needed*"])
+    done.stdout.fnmatch_lines(["*1 failed, 13 passed, *36 not needed*"])
