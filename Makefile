@@ -3,10 +3,12 @@
 #
 #   make demo             the golden sets, replayed and gated: no model, no network while it runs
 #   make demo-regression  the same sets with a worse prompt: goes red, and only where it should
+#   make demo-drift       five recordings of one set against its baseline: red only where something got worse
 #   make demo-live        the same sets against the real local model, recorded nowhere
 #   make test             the whole test suite
 #   make matrix           the capture tests under openai 1 and 2, and the lowest pytest and vcrpy
 #   make frameworks       LangChain, pydantic-ai, litellm and other vendors' SDKs, driven for real
+#   make adapters        metrics of deepeval, ragas, autoevals and pydantic-evals, run by the tools themselves
 #   make lint             ruff and mypy --strict
 #   make docs             fill the generated parts of docs/reference/ from the code
 #   make bench            start-up of an idle plugin against pytest without it
@@ -23,7 +25,7 @@ GATE = $(BIN)/python -m pytest golden_sets --llm-budget=budget.toml
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo demo-regression demo-live record test matrix frameworks lint docs bench core live dev clean
+.PHONY: help demo demo-regression demo-drift demo-live record test matrix frameworks adapters lint docs bench core live dev clean
 .NOTPARALLEL:
 
 help:
@@ -39,6 +41,9 @@ demo: core
 
 demo-regression: core
 	@$(BIN)/python golden_sets/check_regression.py
+
+demo-drift: core
+	@$(BIN)/python golden_sets/check_drift.py
 
 demo-live: live
 	@$(MODEL) -- $(GATE) --llm-record=off --llm-concurrency=1
@@ -58,6 +63,9 @@ matrix: dev
 
 frameworks: dev
 	@.ci/frameworks "$(VENV)"
+
+adapters: dev
+	@.ci/adapters "$(VENV)"
 
 lint: dev
 	@$(BIN)/ruff check .
