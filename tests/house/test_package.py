@@ -83,6 +83,11 @@ BROUGHT = {
     # where an application uses it; never imported for its own sake
     "aiohttp",
     "multidict",
+    # other tools, whose metrics are run where somebody has them and names one
+    "deepeval",
+    "ragas",
+    "autoevals",
+    "pydantic_evals",
 }
 # imported by the modules of an extra alone, see the owners in test_layers.py
 OF_EXTRAS = {"sqlalchemy": "sql"}
