@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from pytest_llmwatch.scorers import registry
+from pytest_llmwatch.scorers.adapters import TOOLS
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "json": {"negate": True, "label": "no_json"},
@@ -61,8 +62,8 @@ MODELS = frozenset(
     for name, (module, _class) in registry.BUILTIN.items()
     if module.startswith(("judge", "embeddings", "entailment"))
 )
-"""These ask a model; they have tests of their own."""
-NAMES = [name for name in registry.BUILTIN if name not in MODELS]
+"""These ask a model; they and the adapters have tests of their own."""
+NAMES = [name for name in registry.BUILTIN if name not in MODELS | set(TOOLS)]
 NOT_FOR_TEXT = {"perplexity", "tool_schema", "data_compare", "quoted_spans", "prompt_leak", "markers"}
 """Not assessable here (no log probabilities, tool calls, tables, quotes, prompt), or not for a gate."""
 

@@ -10,6 +10,7 @@ import pytest
 from pytest_llmwatch import scorers
 from pytest_llmwatch.model import Case, Output, ToolCall
 from pytest_llmwatch.scorers import registry
+from pytest_llmwatch.scorers.adapters import TOOLS
 
 FOX = ("The quick brown fox jumps over the lazy dog.", "The fast brown fox leaped over the lazy dog.")
 CATS = ("the cat sat on the mat", "the cat was sitting on the mat today")
@@ -250,9 +251,10 @@ def test_every_new_kind_has_an_answer_that_is_good_and_one_that_is_not() -> None
         scorer = given if isinstance(given, str) else next(iter(given))
         if value is not None:
             seen.setdefault(scorer, set()).add(value >= 0.99)
-    # test_judge.py asks each judge, test_embeddings.py and test_entailment.py run the models
+    # test_judge.py asks each judge, test_embeddings.py and test_entailment.py run the models, tests/adapters the tools
     judges = {n for n, (module, _class) in registry.BUILTIN.items() if module.startswith("judge")}
-    missing = {n for n in registry.BUILTIN if n not in registry.UNASKED} - seen.keys() - judges - registry.MODELS
+    missing = {n for n in registry.BUILTIN if n not in registry.UNASKED} - seen.keys() - judges
+    missing -= registry.MODELS | set(TOOLS)
     assert missing == set()
     halves = {n for n, found in seen.items() if len(found) < 2 and n not in registry.UNASKED}
     # all of these are graded: a single figure in between tells both ways

@@ -43,7 +43,8 @@ class Adapter(Base):
     metric: Any = field(default=None, metadata={"kind": "any"})
     options: Mapping[str, Any] = field(default_factory=dict, metadata={"kind": "any"})
     made: Any = field(default=None, init=False, repr=False, compare=False)
-    version: str = field(default="", init=False)
+    version: str = field(default="1", init=False)
+    """That of the adapter until a metric is given; then the tool's, with the metric's name."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.options, Mapping):
