@@ -53,6 +53,13 @@ CALL_ATTRIBUTES: dict[str, Attribute] = {
     "status": Attribute("llmwatch.status"),
 }
 
+DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+"""Seconds: what the conventions advise for ``gen_ai.client.operation.duration``."""
+FIRST_TOKEN_BUCKETS = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+)  # fmt: skip
+"""Seconds: what the conventions advise for ``gen_ai.server.time_to_first_token``."""
+
 EVALUATION_EVENT = "gen_ai.evaluation.result"
 EVALUATION_ATTRIBUTES = {
     "name": Attribute("gen_ai.evaluation.name"),

@@ -1,0 +1,45 @@
+"""Ids of traces and spans as other systems read them: the same in logs and spans of one run, new in every run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from pytest_llmwatch.model import Call, CaseResult, Run, Span
+
+_TRACE = re.compile(r"(?!0{32})[0-9a-f]{32}")
+_SPAN = re.compile(r"(?!0{16})[0-9a-f]{16}")
+
+
+def digest(*parts: object, length: int) -> str:
+    """Return ``length`` hexadecimal digits that stand for ``parts``."""
+    text = "\0".join(str(p) for p in parts)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+def trace_id(run: Run, record: Call | Span) -> str | None:
+    """Return the id of the trace that ``record`` belongs to: 32 digits, None where it belongs to none.
+
+    A test has one id in all runs, so that runs can be compared; a backend of traces would take them for one trace.
+    """
+    own = record.trace_id
+    if own is None:
+        return None
+    if record.nodeid is None and _TRACE.fullmatch(own):
+        return own  # of somebody else's trace: keep it findable
+    return digest("trace", run.run_id, own, length=32)
+
+
+def span_id(own: str) -> str:
+    """Return an id of ours (a call's, a span's) as 16 digits: itself where it is that already."""
+    return own if _SPAN.fullmatch(own) else digest("span", own, length=16)
+
+
+def test_trace(run: Run, result: CaseResult) -> str:
+    """Return the id of the trace of one execution of a test that is in nobody's trace yet."""
+    return digest("test", run.run_id, result.nodeid, result.repeat, result.attempt, length=32)
+
+
+def test_span(run: Run, result: CaseResult) -> str:
+    """Return the id of the span that stands for one execution of a test."""
+    return digest("test-span", run.run_id, result.nodeid, result.repeat, result.attempt, length=16)
