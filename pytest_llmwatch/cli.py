@@ -14,6 +14,7 @@ from pytest_llmwatch import (
     cli_baseline,
     cli_cassettes,
     cli_compare,
+    cli_export,
     cli_history,
     cli_judge,
     cli_merge,
@@ -97,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli_plan.add(commands)
     cli_history.add(commands)
     cli_merge.add(commands)
+    cli_export.add(commands)
     cli_judge.add(commands)
 
     budget = commands.add_parser("budget", help="check, suggest, or print the schema of a budget")

@@ -94,7 +94,8 @@ def _of_call(run: Run, call: Call) -> Iterator[dict[str, JSON]]:
 def _of_attempt(who: dict[str, JSON], call: Call, number: int, attempt: Attempt) -> Iterator[dict[str, JSON]]:
     told = {
         **_short(who), "http_attempt": number, "status_code": attempt.status_code,
-        "error_type": attempt.error_type, "latency": attempt.latency, "retry_after": attempt.retry_after, "injected": attempt.injected or None,
+        "error_type": attempt.error_type, "latency": attempt.latency,
+        "retry_after": attempt.retry_after, "injected": attempt.injected or None,
     }  # fmt: skip
     if attempt.status_code == 429:
         yield {"event": "llm_request_rate_limited", "level": "warning", **told}

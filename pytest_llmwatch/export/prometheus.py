@@ -38,8 +38,8 @@ def push(source: Report | Run, url: str, *, job: str, timeout: float, limit: int
 
     bare, user, password = _credentials(url)
 
-    def with_password(*given: Any) -> Any:
-        return basic_auth_handler(*given, user, password)
+    def with_password(url: str, method: str, timeout: float | None, headers: Any, data: bytes) -> Any:
+        return basic_auth_handler(url, method, timeout, headers, data, user, password)
 
     handler = with_password if user is not None else default_handler
     made = registry(families(source, limit=limit))
