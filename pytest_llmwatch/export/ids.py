@@ -17,6 +17,21 @@ def digest(*parts: object, length: int) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
+def outer(record: Call | Span) -> tuple[str, str] | None:
+    """Return trace and span of the application's own span around a call, None without one."""
+    own = record.outer if isinstance(record, Call) else None
+    trace, _, span = (own or "").partition("-")
+    return (trace, span) if _TRACE.fullmatch(trace) and _SPAN.fullmatch(span) else None
+
+
+def logged(run: Run, call: Call) -> tuple[str | None, str | None]:
+    """Return trace and parent of a call as its span has them, as far as the call alone tells."""
+    around = outer(call)
+    if around is not None and call.parent_id is None:
+        return around
+    return trace_id(run, call), None if call.parent_id is None else span_id(call.parent_id)
+
+
 def trace_id(run: Run, record: Call | Span) -> str | None:
     """Return the id of the trace that ``record`` belongs to: 32 digits, None where it belongs to none.
 

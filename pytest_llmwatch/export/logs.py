@@ -129,11 +129,12 @@ def _finished(call: Call, who: dict[str, JSON]) -> dict[str, JSON]:
 
 
 def _identity(run: Run, call: Call) -> dict[str, JSON]:
+    trace, parent = ids.logged(run, call)
     return {
         "call_id": call.id, "nodeid": call.nodeid, "set": call.set, "case": call.case, "repeat": call.repeat,
-        "attempt": call.attempt, "trace_id": ids.trace_id(run, call),
-        "span_id": None if call.trace_id is None else ids.span_id(call.span_id or call.id),
-        "parent_id": None if call.parent_id is None else ids.span_id(call.parent_id),
+        "attempt": call.attempt, "trace_id": trace,
+        "span_id": None if trace is None else ids.span_id(call.span_id or call.id),
+        "parent_id": parent,
         "provider": call.provider, "operation": call.operation,
         "model": call.model, "prompt_name": call.prompt_name, "prompt_version": call.prompt_version,
         "feature": call.feature, "team": call.team, "user": call.user, "tenant": call.tenant,

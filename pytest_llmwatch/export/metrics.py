@@ -251,10 +251,12 @@ def _bounds(report: Report | None) -> Mapping[str, tuple[float, ...]]:
     """Return the buckets by family: those of the conventions, and the budget's own limits."""
     own: dict[str, set[float]] = {"latency": set(), "ttft": set()}
     for verdict in report.verdicts if report else ():
-        metric = verdict.metric.removeprefix("latency.")
-        if verdict.unit == "s" and metric != verdict.metric:
+        table, _, key = verdict.rule.rpartition(".")
+        if table == "latency" or table.endswith(".latency"):
             limits = (x for x in (verdict.limit, verdict.warn_limit) if x is not None and 0 < x < math.inf)
-            own["ttft" if metric.startswith("ttft") else "latency"].update(limits)
+            if verdict.unit != "s":
+                continue
+            own["ttft" if key.startswith("ttft") else "latency"].update(limits)
     return {
         "latency": tuple(sorted(own["latency"] | set(semconv.DURATION_BUCKETS))),
         "ttft": tuple(sorted(own["ttft"] | set(semconv.FIRST_TOKEN_BUCKETS))),

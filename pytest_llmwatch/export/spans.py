@@ -144,13 +144,17 @@ class _Spans:
         result = self.tests.get((record.nodeid or "", record.repeat, record.attempt))
         trace = ids.trace_id(self.run, record)
         parent = None if record.parent_id is None else ids.span_id(record.parent_id)
+        outer = ids.outer(record)
+        if outer is not None and parent is None:
+            # the application's own trace goes on; the test is a link away
+            test = () if result is None else ((self.trace_of(result), ids.test_span(self.run, result)),)
+            return outer[0], outer[1], test
+        links = () if outer is None else (outer,)
         if result is None:
-            return trace or ids.digest("lone", self.run.run_id, own, length=32), parent, ()
-        test = (self.trace_of(result), ids.test_span(self.run, result))
-        if trace is not None and trace != test[0]:
-            return trace, parent, (test,)
+            return trace or ids.digest("lone", self.run.run_id, own, length=32), parent, links
         # a parent that was never written (a run cut short) would hide what is below it
-        return test[0], parent if parent in self.known else test[1], ()
+        above = parent if parent in self.known else ids.test_span(self.run, result)
+        return self.trace_of(result), above, links
 
     def of_span(self, span: Span) -> OutSpan:
         own = ids.span_id(span.id)
