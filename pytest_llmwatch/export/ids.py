@@ -29,7 +29,7 @@ def logged(run: Run, call: Call) -> tuple[str | None, str | None]:
     around = outer(call)
     if around is not None and call.parent_id is None:
         return around
-    return trace_id(run, call), None if call.parent_id is None else span_id(call.parent_id)
+    return trace_id(run, call), None if call.parent_id is None else span_id(run, call, call.parent_id)
 
 
 def trace_id(run: Run, record: Call | Span) -> str | None:
@@ -45,9 +45,14 @@ def trace_id(run: Run, record: Call | Span) -> str | None:
     return digest("trace", run.run_id, own, length=32)
 
 
-def span_id(own: str) -> str:
-    """Return an id of ours (a call's, a span's) as 16 digits: itself where it is that already."""
-    return own if _SPAN.fullmatch(own) else digest("span", own, length=16)
+def span_id(run: Run, record: Call | Span, own: str) -> str:
+    """Return an id of ours (``own``: of ``record``, or of its parent) as 16 digits.
+
+    A call of a test has one id in all runs, and backends take each id once; those of others stay as they are.
+    """
+    if record.nodeid is None and _SPAN.fullmatch(own):
+        return own
+    return digest("span", run.run_id, own, length=16)
 
 
 def test_trace(run: Run, result: CaseResult) -> str:

@@ -133,7 +133,7 @@ def _identity(run: Run, call: Call) -> dict[str, JSON]:
     return {
         "call_id": call.id, "nodeid": call.nodeid, "set": call.set, "case": call.case, "repeat": call.repeat,
         "attempt": call.attempt, "trace_id": trace,
-        "span_id": None if trace is None else ids.span_id(call.span_id or call.id),
+        "span_id": None if trace is None else ids.span_id(run, call, call.span_id or call.id),
         "parent_id": parent,
         "provider": call.provider, "operation": call.operation,
         "model": call.model, "prompt_name": call.prompt_name, "prompt_version": call.prompt_version,
@@ -169,7 +169,7 @@ def _retrieval(who: dict[str, JSON], documents: int, top_k: int | None, source: 
 
 def _of_span(run: Run, span: Span) -> Iterator[dict[str, JSON]]:
     who: dict[str, JSON] = {
-        "nodeid": span.nodeid, "trace_id": ids.trace_id(run, span), "span_id": ids.span_id(span.id),
+        "nodeid": span.nodeid, "trace_id": ids.trace_id(run, span), "span_id": ids.span_id(run, span, span.id),
         "feature": span.labels.get("feature"), "team": span.labels.get("team"),
         "prompt_version": span.labels.get("prompt_version"),
     }  # fmt: skip

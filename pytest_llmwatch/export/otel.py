@@ -88,7 +88,8 @@ def readable(source: Report | Run, *, service: str = "llmwatch", bodies: bool = 
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
-    shared = Resource(resource(source, service), semconv.SCHEMA_URL)
+    # with what OTEL_RESOURCE_ATTRIBUTES adds
+    shared = Resource.create(dict(resource(source, service)), semconv.SCHEMA_URL)
     scope = InstrumentationScope("pytest-llmwatch", __version__, semconv.SCHEMA_URL)
     return [
         ReadableSpan(

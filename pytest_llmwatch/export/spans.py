@@ -93,7 +93,8 @@ class _Spans:
         self.origin = _nanoseconds(run.time) or 0
         self.tests = {(r.nodeid, r.repeat, r.attempt): r for r in run.results}
         self.scores: dict[str, tuple[Score, ...]] = {r.call_ids[-1]: r.scores for r in run.results if r.call_ids}
-        self.known = {ids.span_id(s.id) for s in run.spans} | {ids.span_id(_own(c)) for c in run.calls}
+        self.known = {ids.span_id(run, s, s.id) for s in run.spans}
+        self.known |= {ids.span_id(run, c, _own(c)) for c in run.calls}
         self.traces: dict[tuple[str, int, int], str] = {}
         records: tuple[Call | Span, ...] = (*run.calls, *run.spans)
         for record in records:
@@ -143,7 +144,7 @@ class _Spans:
         """Return trace, parent and links of a record."""
         result = self.tests.get((record.nodeid or "", record.repeat, record.attempt))
         trace = ids.trace_id(self.run, record)
-        parent = None if record.parent_id is None else ids.span_id(record.parent_id)
+        parent = None if record.parent_id is None else ids.span_id(self.run, record, record.parent_id)
         outer = ids.outer(record)
         if outer is not None and parent is None:
             # the application's own trace goes on; the test is a link away
@@ -157,7 +158,7 @@ class _Spans:
         return self.trace_of(result), above, links
 
     def of_span(self, span: Span) -> OutSpan:
-        own = ids.span_id(span.id)
+        own = ids.span_id(self.run, span, span.id)
         trace, parent, links = self.place(span, own)
         start = _nanoseconds(span.time) or self.origin
         kind, name, attributes = self._step(span)
@@ -207,7 +208,7 @@ class _Spans:
         return span.kind, f"{operation} {name}", {_CALL["operation"]: operation, **out}
 
     def of_call(self, call: Call) -> OutSpan:
-        own = ids.span_id(_own(call))
+        own = ids.span_id(self.run, call, _own(call))
         trace, parent, links = self.place(call, own)
         start = _nanoseconds(call.time) or self.origin
         end = _end(start, call.latency)

@@ -96,6 +96,8 @@ def test_a_trace_is_of_one_run_and_the_log_names_the_same() -> None:
     first = next(s for s in spans.spans(run) if s.name == "chat m")
     again = next(s for s in spans.spans(replace(run, run_id="other")) if s.name == "chat m")
     assert first.trace_id != again.trace_id
+    assert first.span_id != again.span_id
+    assert first.attributes["llmwatch.call.id"] == again.attributes["llmwatch.call.id"]
     logged = [json.loads(line) for line in logs.render(run)]
     done = next(e for e in logged if e["event"] == "llm_request_completed")
     assert (done["trace_id"], done["span_id"]) == (first.trace_id, first.span_id)
@@ -107,10 +109,10 @@ def test_calls_of_somebody_elses_trace_stay_there_and_are_linked_to_their_test()
     foreign = replace(run.calls[0], id="d" * 16, parent_id=None, outer=around)
     inner = replace(run.calls[0], id="e" * 16, outer=around)
     made = list(spans.spans(replace(run, calls=(*run.calls, foreign, inner))))
-    linked = next(s for s in made if s.span_id == "d" * 16)
+    linked = next(s for s in made if s.attributes.get("llmwatch.call.id") == "d" * 16)
     test = next(s for s in made if s.name == "test t.py::test_a")
     assert (linked.trace_id, linked.parent_id) == ("cd" * 16, "9" * 16)
-    below = next(s for s in made if s.span_id == "e" * 16)
+    below = next(s for s in made if s.attributes.get("llmwatch.call.id") == "e" * 16)
     assert below.trace_id == test.trace_id
     assert below.links == (("cd" * 16, "9" * 16),)
     assert linked.links == ((test.trace_id, test.span_id),)
@@ -258,7 +260,11 @@ def test_the_path_of_an_endpoint_is_completed(given: str, posted: str) -> None:
 
 
 def test_ids_are_hexadecimal_whatever_they_come_from() -> None:
-    assert ids.span_id("c" * 16) == "c" * 16
-    assert ids.span_id("0" * 16) != "0" * 16
-    for given in ("", "C" * 16, "c" * 15, "\ud800"):
-        assert len(ids.span_id(given)) == 16
+    run = tree()
+    ours, theirs = run.calls[0], replace(run.calls[0], nodeid=None)
+    assert ids.span_id(run, theirs, "c" * 16) == "c" * 16
+    assert ids.span_id(run, ours, "c" * 16) != ids.span_id(replace(run, run_id="other"), ours, "c" * 16)
+    for given in ("", "C" * 16, "c" * 15, "0" * 16, "\ud800"):
+        made = ids.span_id(run, theirs, given)
+        assert len(made) == 16
+        assert made != given
