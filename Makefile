@@ -7,6 +7,7 @@
 #   make test             the whole test suite
 #   make matrix           the capture tests under openai 1 and 2, and the lowest pytest and vcrpy
 #   make frameworks       LangChain, pydantic-ai, litellm and other vendors' SDKs, driven for real
+#   make phoenix          the demo's spans, sent to a real Arize Phoenix and read back (850 MB to install)
 #   make lint             ruff and mypy --strict
 #   make docs             fill the generated parts of docs/reference/ from the code
 #   make bench            start-up of an idle plugin against pytest without it
@@ -23,7 +24,7 @@ GATE = $(BIN)/python -m pytest golden_sets --llm-budget=budget.toml
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo demo-regression demo-live record test matrix frameworks lint docs bench core live dev clean
+.PHONY: help demo demo-regression demo-live record test matrix frameworks phoenix lint docs bench core live dev clean
 .NOTPARALLEL:
 
 help:
@@ -58,6 +59,9 @@ matrix: dev
 
 frameworks: dev
 	@.ci/frameworks "$(VENV)"
+
+phoenix: dev
+	@.ci/phoenix "$(VENV)"
 
 lint: dev
 	@$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from pytest_llmwatch import (
     cli_compare,
     cli_export,
     cli_history,
+    cli_import,
     cli_judge,
     cli_merge,
     cli_plan,
@@ -99,6 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli_history.add(commands)
     cli_merge.add(commands)
     cli_export.add(commands)
+    cli_import.add(commands)
     cli_judge.add(commands)
 
     budget = commands.add_parser("budget", help="check, suggest, or print the schema of a budget")

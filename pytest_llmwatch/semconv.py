@@ -178,3 +178,26 @@ _BY_NAME = {
     for alias in (attribute.name, attribute.legacy)
     if alias is not None
 }
+
+OPENINFERENCE = {
+    "llm.model_name": "model",
+    "embedding.model_name": "model",
+    "llm.provider": "provider",
+    "llm.token_count.prompt": "input_tokens",
+    "llm.token_count.completion": "output_tokens",
+    "llm.token_count.total": "total_tokens",
+    "llm.token_count.prompt_details.cache_read": "cached_tokens",
+    "llm.token_count.prompt_details.cache_write": "cache_write_tokens",
+    "llm.token_count.completion_details.reasoning": "reasoning_tokens",
+    "llm.cost.total": "cost_usd",
+    "llm.finish_reason": "finish_reason",
+    "llm.prompt_template.version": "prompt_version",
+    "session.id": "session",
+    "user.id": "user",
+}
+"""Names of OpenInference (Phoenix and its instrumentations) that are read, never written -> our field."""
+
+MODEL_NAMES = ("gen_ai.request.model", "gen_ai.response.model", "llm.model_name", "llm.request.model")
+"""A span with one of these is a call of a model, where it does not say what it is."""
+INPUT_MESSAGES = ("gen_ai.input.messages", "gen_ai.prompt")
+OUTPUT_MESSAGES = ("gen_ai.output.messages", "gen_ai.completion")
