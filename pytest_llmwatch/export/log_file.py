@@ -86,7 +86,8 @@ def emit(events: Iterable[dict[str, JSON]], logger: logging.Logger | None = None
     sent = 0
     for event in events:
         level = _LEVELS.get(str(event.get("level")), logging.INFO)
-        if target.isEnabledFor(level):
+        # the level of the root logger, a warning by default, is about diagnostics; these events were asked for
+        if target.level == logging.NOTSET or target.isEnabledFor(level):
             record = target.makeRecord(target.name, level, "", 0, str(event.get("event")), (), None)
             record.llmwatch = event
             for handler in target.handlers:

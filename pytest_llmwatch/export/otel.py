@@ -5,8 +5,10 @@ The only importer of ``opentelemetry``; extra ``otel``.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmwatch import __version__, semconv
@@ -73,12 +75,37 @@ def send(
     made = readable(source, service=service, bodies=bodies)
     exporter = OTLPSpanExporter(endpoint=endpoint(url), timeout=max(1, round(timeout)))
     try:
-        for start in range(0, len(made), _BATCH):
-            if exporter.export(made[start : start + _BATCH]) is not SpanExportResult.SUCCESS:
-                raise OSError("the endpoint could not be reached, or refused the spans")
+        with _reasons() as said:
+            for start in range(0, len(made), _BATCH):
+                if exporter.export(made[start : start + _BATCH]) is not SpanExportResult.SUCCESS:
+                    raise OSError(said[0] if said else "the endpoint could not be reached, or refused the spans")
     finally:
         exporter.shutdown()  # type: ignore[no-untyped-call]
     return len(made)
+
+
+class _Keep(logging.Handler):
+    def __init__(self, said: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._said = said
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def _reasons() -> Iterator[list[str]]:
+    """Collect what the exporters log: they say why a request failed nowhere else, and to nobody's terminal."""
+    logger = logging.getLogger("opentelemetry.exporter")
+    said: list[str] = []
+    handler, before = _Keep(said), logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
 
 
 def readable(source: Report | Run, *, service: str = "llmwatch", bodies: bool = False) -> list[ReadableSpan]:
