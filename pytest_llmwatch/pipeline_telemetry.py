@@ -71,7 +71,9 @@ def write(report: Report, folder: Path, options: TelemetryOptions | None = None)
     lines = logs.render(report, share=options.log_share)
     log_file.write(folder / EVENTS, lines, max_bytes=options.log_max_bytes, files=options.log_files)
     atomic.write_text(folder / METRICS, prometheus.render(report, limit=options.max_labels))
-    atomic.write_text(folder / TRACE, otlp_json.render(report, service=options.job, bodies=options.bodies))
+    with atomic.replacing(folder / TRACE) as file:
+        for piece in otlp_json.pieces(report, service=options.job, bodies=options.bodies):
+            file.write(piece.encode("ascii"))
     return {"events": folder / EVENTS, "metrics": folder / METRICS, "trace": folder / TRACE}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pytest_llmwatch import __version__, semconv
@@ -22,18 +22,23 @@ def render(source: Report | Run, *, service: str = "llmwatch", bodies: bool = Fa
         service: ``service.name`` of the spans.
         bodies: Whether texts are written too.
     """
-    group = {
-        "resource": {"attributes": _attributes(resource(source, service))},
-        "scopeSpans": [
-            {
-                "scope": {"name": "pytest-llmwatch", "version": __version__},
-                "spans": [_span(s) for s in spans(source, bodies=bodies)],
-                "schemaUrl": semconv.SCHEMA_URL,
-            }
-        ],
-        "schemaUrl": semconv.SCHEMA_URL,
-    }
-    return json.dumps({"resourceSpans": [group]}, ensure_ascii=True, allow_nan=False) + "\n"
+    return "".join(pieces(source, service=service, bodies=bodies))
+
+
+def pieces(source: Report | Run, *, service: str = "llmwatch", bodies: bool = False) -> Iterator[str]:
+    """Yield what `render` returns, a span at a time: a large run's file is larger than its run."""
+    shared = _dump({"attributes": _attributes(resource(source, service))})
+    scope = _dump({"name": "pytest-llmwatch", "version": __version__})
+    yield f'{{"resourceSpans": [{{"resource": {shared}, "scopeSpans": [{{"scope": {scope}, "spans": ['
+    between = ""
+    for span in spans(source, bodies=bodies):
+        yield between + _dump(_span(span))
+        between = ",\n"
+    schema = _dump(semconv.SCHEMA_URL)
+    yield f'], "schemaUrl": {schema}}}], "schemaUrl": {schema}}}]}}\n'
+
+
+_dump = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
 
 
 def _span(span: OutSpan) -> dict[str, Any]:

@@ -341,7 +341,7 @@ def _json(value: Any) -> str:
 
 
 def _cut(text: str, most: int = _MAX_TEXT) -> str:
-    whole = text.encode("utf-8", "replace").decode("utf-8")
+    whole = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
     return whole if len(whole) <= most else whole[:most] + "…"
 
 
