@@ -3,10 +3,12 @@
 #
 #   make demo             the golden sets, replayed and gated: no model, no network while it runs
 #   make demo-regression  the same sets with a worse prompt: goes red, and only where it should
+#   make demo-drift       five recordings of one set against its baseline: red only where something got worse
 #   make demo-live        the same sets against the real local model, recorded nowhere
 #   make test             the whole test suite
 #   make matrix           the capture tests under openai 1 and 2, and the lowest pytest and vcrpy
 #   make frameworks       LangChain, pydantic-ai, litellm and other vendors' SDKs, driven for real
+#   make adapters        metrics of deepeval, ragas, autoevals and pydantic-evals, run by the tools themselves
 #   make phoenix          the demo's spans, sent to a real Arize Phoenix and read back (850 MB to install)
 #   make lint             ruff and mypy --strict
 #   make docs             fill the generated parts of docs/reference/ from the code
@@ -24,7 +26,7 @@ GATE = $(BIN)/python -m pytest golden_sets --llm-budget=budget.toml
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo demo-regression demo-live record test matrix frameworks phoenix lint docs bench core live dev clean
+.PHONY: help demo demo-regression demo-drift demo-live record test matrix frameworks adapters phoenix lint docs bench core live dev clean
 .NOTPARALLEL:
 
 help:
@@ -40,6 +42,9 @@ demo: core
 
 demo-regression: core
 	@$(BIN)/python golden_sets/check_regression.py
+
+demo-drift: core
+	@$(BIN)/python golden_sets/check_drift.py
 
 demo-live: live
 	@$(MODEL) -- $(GATE) --llm-record=off --llm-concurrency=1
@@ -59,6 +64,9 @@ matrix: dev
 
 frameworks: dev
 	@.ci/frameworks "$(VENV)"
+
+adapters: dev
+	@.ci/adapters "$(VENV)"
 
 phoenix: dev
 	@.ci/phoenix "$(VENV)"

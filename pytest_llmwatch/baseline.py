@@ -34,10 +34,11 @@ def make(runs: Sequence[Run], set_name: str | None, *, reason: str | None = None
     """Return the baseline of one golden set (None: of what belongs to no set) from one run per recording session.
 
     Raises:
-        UsageError: A run is partial, or holds nothing of the set.
+        UsageError: A run is partial, holds nothing of the set, or replays what another one replays.
     """
     merged: dict[str, BaselineCase] = {}
     versions: dict[str, str] = {}
+    _check_apart(runs, set_name)
     for number, run in enumerate(runs):
         if run.partial:
             raise UsageError(
@@ -73,6 +74,24 @@ def make(runs: Sequence[Run], set_name: str | None, *, reason: str | None = None
         sessions=tuple({"run": run.run_id, "time": run.time} for run in runs),
         reason=reason,
     )
+
+
+def _check_apart(runs: Sequence[Run], set_name: str | None) -> None:
+    """Refuse two replays of one recording: they are one session, counted twice."""
+    seen: dict[tuple[tuple[str, int, int, float], ...], str] = {}
+    for run in runs:
+        replayed = [c for c in run.calls if c.set == set_name and not c.judging and c.capture_mode == "replayed"]
+        times = tuple(
+            sorted((c.case or "", c.repeat or 0, c.index, c.latency) for c in replayed if c.latency is not None)
+        )
+        if times in seen:
+            raise UsageError(
+                f"run {run.run_id} replays the recordings of run {seen[times]}: they are one session, not two; "
+                "give one run per recording",
+                slug="baseline-replays",
+            )
+        if times:
+            seen[times] = run.run_id
 
 
 def _check_scores(cases: Mapping[str, BaselineCase]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -70,6 +71,41 @@ def open_async_client(session: CaptureSession, settings: ClientSettings) -> Asyn
     import openai
 
     return openai.AsyncOpenAI(**_arguments(session, settings))
+
+
+def open_tied_async_client(session: CaptureSession, settings: ClientSettings) -> AsyncOpenAI:
+    """Return an asynchronous OpenAI client that nobody closes: each event loop closes its connections at its end.
+
+    A fixture can't close what belongs to a loop that is over when the test is, and a connection that is left open
+    warns whenever the garbage collector finds it.
+    """
+    import asyncio
+
+    import openai
+
+    http_client = openai.DefaultAsyncHttpxClient()
+    ends: dict[int, Any] = {}
+
+    async def at_the_end() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            # the pool alone, so that the client serves another loop as well
+            pool = getattr(http_client, "_transport", None)
+            await (http_client if pool is None else pool).aclose()
+
+    async def tie(_: object) -> None:
+        try:
+            loop = id(asyncio.get_running_loop())
+        except RuntimeError:  # another library's loop
+            return
+        if loop not in ends:
+            # asyncio.run and its kind finish the asynchronous generators that their loop has begun
+            ends[loop] = at_the_end()
+            await anext(ends[loop])
+
+    http_client.event_hooks = {"request": [tie]}
+    return openai.AsyncOpenAI(**_arguments(session, settings), http_client=http_client)
 
 
 def _arguments(session: CaptureSession, settings: ClientSettings) -> dict[str, Any]:

@@ -145,11 +145,11 @@ def llm_client(request: pytest.FixtureRequest, session: LlmSession) -> Iterator[
 
 
 def async_llm_client(request: pytest.FixtureRequest, session: LlmSession) -> Any:
-    """Return a monitored asynchronous client; it is closed with its event loop."""
-    from pytest_llmwatch.capture.client import open_async_client
+    """Return a monitored asynchronous client; its connections are closed with their event loop."""
+    from pytest_llmwatch.capture.client import open_tied_async_client
 
     test_run(request)
-    return open_async_client(session.capture, session.client)
+    return open_tied_async_client(session.capture, session.client)
 
 
 def llm_watch(request: pytest.FixtureRequest, _: LlmSession) -> WatchFixture:

@@ -6,11 +6,15 @@ writes. Every width works: tables that do not fit are set as two lines per rule.
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import math
 import re
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tabulate import tabulate
 
@@ -162,15 +166,31 @@ def _table(rows: list[RuleRow]) -> list[str]:
     ]
     kept = [c for c in columns if any(c[2])]
     # figures are texts already: tabulate must neither parse nor align them by the decimal point
-    out = tabulate(
-        list(zip(*(c[2] for c in kept), strict=True)),
-        headers=[c[0] for c in kept],
-        tablefmt="plain",
-        colalign=tuple(c[1] for c in kept),
-        disable_numparse=True,
-        preserve_whitespace=True,
-    )
+    with _whitespace_kept() as keep:
+        out = tabulate(
+            list(zip(*(c[2] for c in kept), strict=True)),
+            headers=[c[0] for c in kept],
+            tablefmt="plain",
+            colalign=tuple(c[1] for c in kept),
+            disable_numparse=True,
+            **keep,
+        )
     return out.splitlines()
+
+
+@contextlib.contextmanager
+def _whitespace_kept() -> Iterator[dict[str, Any]]:
+    """Let tabulate keep spaces: by an argument since 0.10, by a switch of the module before."""
+    if "preserve_whitespace" in inspect.signature(tabulate).parameters:
+        yield {"preserve_whitespace": True}
+        return
+    module = sys.modules[tabulate.__module__]
+    before = getattr(module, "PRESERVE_WHITESPACE", False)
+    vars(module)["PRESERVE_WHITESPACE"] = True
+    try:
+        yield {}
+    finally:
+        vars(module)["PRESERVE_WHITESPACE"] = before
 
 
 def _pad(line: str) -> str:

@@ -253,6 +253,16 @@ def test_a_partial_run_is_no_baseline(build: Build) -> None:
         frozen.make([build(1), build(2, version="2")], "support")
 
 
+def test_two_replays_of_one_recording_are_one_session(build: Build) -> None:
+    first = build(1)
+    again = dataclasses.replace(first, run_id="again")
+    with pytest.raises(UsageError, match="run again replays the recordings of run run-1"):
+        frozen.make([first, build(2), again], "support")
+    live = [build(k, mode="live") for k in (1, 1)]
+    assert len(frozen.make(live, "support").sessions) == 2, "live answers of one seed may be alike"
+    assert len(frozen.make([first, build(2)], "support").sessions) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

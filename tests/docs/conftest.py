@@ -30,7 +30,7 @@ def answer(prompt: str) -> str:
 
 
 def grade(body: dict[str, Any], prompt: str) -> str | None:
-    """Return what a judge is asked for: the best grade where the answer says more than six words, else the worst."""
+    """Return the grade asked of a judge: the best where the answer says more than six words, else the worst."""
     schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
     grades = schema.get("properties", {}).get("grade", {}).get("enum")
     if grades is None:

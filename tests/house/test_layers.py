@@ -69,6 +69,11 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "markdown_it": ("scorers/markdown.py",),
     "sqlglot": ("scorers/sql.py",),
     "py3langid": ("scorers/language.py",),
+    # other tools' metrics as they are: one adapter imports its tool, and only when a scorer of it is made
+    "deepeval": ("scorers/adapters/deepeval.py",),
+    "ragas": ("scorers/adapters/ragas.py",),
+    "autoevals": ("scorers/adapters/autoevals.py",),
+    "pydantic_evals": ("scorers/adapters/pydantic_evals.py",),
     "tabulate": ("report/",),
     "jinja2": ("report/",),
     "markupsafe": ("report/",),

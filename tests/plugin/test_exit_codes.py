@@ -140,7 +140,7 @@ def test_usage_errors_are_4_with_one_clean_line(suite: Any, workers: tuple[str, 
 
 
 @pytest.mark.parametrize(
-    "option", ["--llm-repeats=0", "--llm-repeats=auto", "--llm-max-cost=-1", "--llm-concurrency=x", "--llm-rpm=0"]
+    "option", ["--llm-repeats=0", "--llm-repeats=often", "--llm-max-cost=-1", "--llm-concurrency=x", "--llm-rpm=0"]
 )
 def test_wrong_options_are_4(suite: Any, option: str) -> None:
     suite.budget(OK)

@@ -20,6 +20,7 @@ def test_every_way_to_call_is_recorded_and_replayed(project: Any, dead_url: str)
         project,
         """
 import asyncio
+import gc
 
 def test_responses(llm_call):
     reply = llm_call("hello")
@@ -50,7 +51,13 @@ def test_client(llm_client):
 def test_async_client(async_llm_client):
     async def one():
         return await async_llm_client.responses.create(model="gpt-4o-mini", input="x")
+    # one loop after another; with -W error a connection that the collector finds open fails the run
     assert asyncio.run(one()).output_text
+    gc.collect()
+    assert asyncio.run(one()).output_text
+
+def test_nothing_is_left_open():
+    gc.collect()
 
 def test_the_applications_own_client():
     import openai
@@ -60,14 +67,14 @@ def test_the_applications_own_client():
     )
     project.budget(BUDGET)
     live = project.run("--llm-budget=budget.toml", "-W", "error")
-    live.assert_outcomes(passed=7)
+    live.assert_outcomes(passed=8)
     first = project.report()
     replayed = project.run(
         "--llm-budget=budget.toml", "--llm-record=none", OPENAI_BASE_URL=dead_url, OPENAI_API_KEY="sk-dummy"
     )
-    replayed.assert_outcomes(passed=7)
+    replayed.assert_outcomes(passed=8)
     second = project.report()
-    assert first["aggregates"]["calls"] == second["aggregates"]["calls"] == 10
+    assert first["aggregates"]["calls"] == second["aggregates"]["calls"] == 11
     assert first["aggregates"]["latency"] == pytest.approx(second["aggregates"]["latency"], abs=1e-6)
 
 
