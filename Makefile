@@ -9,6 +9,7 @@
 #   make matrix           the capture tests under openai 1 and 2, and the lowest pytest and vcrpy
 #   make frameworks       LangChain, pydantic-ai, litellm and other vendors' SDKs, driven for real
 #   make adapters        metrics of deepeval, ragas, autoevals and pydantic-evals, run by the tools themselves
+#   make phoenix          the demo's spans, sent to a real Arize Phoenix and read back (850 MB to install)
 #   make lint             ruff and mypy --strict
 #   make docs             fill the generated parts of docs/reference/ from the code
 #   make bench            start-up of an idle plugin against pytest without it
@@ -25,7 +26,7 @@ GATE = $(BIN)/python -m pytest golden_sets --llm-budget=budget.toml
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo demo-regression demo-drift demo-live record test matrix frameworks adapters lint docs bench core live dev clean
+.PHONY: help demo demo-regression demo-drift demo-live record test matrix frameworks adapters phoenix lint docs bench core live dev clean
 .NOTPARALLEL:
 
 help:
@@ -66,6 +67,9 @@ frameworks: dev
 
 adapters: dev
 	@.ci/adapters "$(VENV)"
+
+phoenix: dev
+	@.ci/phoenix "$(VENV)"
 
 lint: dev
 	@$(BIN)/ruff check .

@@ -274,6 +274,18 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "max_bytes": Field("integer", low=1),
     },
     "plugins": {"modules": Field("strings")},
+    "telemetry": {
+        "otlp": Field("string", meaning="OTLP/HTTP endpoint that the run's spans are sent to"),
+        "pushgateway": Field("string", meaning="Pushgateway that the run's metrics are pushed to"),
+        "job": Field("string", meaning="job of metrics and service.name of spans, llmwatch by default"),
+        "join": Field("boolean", meaning="whether spans also go through the application's own tracer provider"),
+        "bodies": Field("boolean", meaning="whether spans hold what was asked and answered, redacted"),
+        "timeout": Field("duration", low=0.1, high=600, meaning="seconds that sending may take, 10 by default"),
+        "max_labels": Field("integer", low=1, high=10_000, meaning="values of a label in metrics, 50 by default"),
+        "log_share": Field("share", meaning="share of tests in events.jsonl; failed ones always are"),
+        "log_max_bytes": Field("integer", low=10_000, meaning="size of events.jsonl, 50 MB by default"),
+        "log_files": Field("integer", low=1, high=1000, meaning="most files of events.jsonl, 10 by default"),
+    },
     "price": {
         "input_per_million": Field("number", low=0, required=True),
         "output_per_million": Field("number", low=0, required=True),
@@ -340,5 +352,5 @@ QUOTA_WARN, QUOTA_FAIL = 0.80, 0.95
 
 TOP_TABLES: tuple[str, ...] = (
     "gate", "model", *LIMIT_TABLES, "drift", "scope", "prices", "redact", "capture", "report", "store",
-    "plugins", "alert", "runbook", "waiver",
+    "plugins", "telemetry", "alert", "runbook", "waiver",
 )  # fmt: skip

@@ -55,7 +55,7 @@ def budget_schema() -> JSONSchema:
             **limits,
             **{
                 name: _object(SECTIONS[name])
-                for name in ("gate", "model", "drift", "capture", "report", "store", "plugins")
+                for name in ("gate", "model", "drift", "capture", "report", "store", "plugins", "telemetry")
             },
             "redact": _redact(),
             "scope": {

@@ -35,6 +35,7 @@ from pytest_llmwatch.budget_types import (
     Runbook,
     Scope,
     StoreOptions,
+    TelemetryOptions,
 )
 from pytest_llmwatch.budget_values import Source
 from pytest_llmwatch.model import Price, Waiver
@@ -84,6 +85,7 @@ def read_document(source: Source, document: dict[str, Any]) -> Budget:
         report=section("report", ReportOptions),
         store=section("store", StoreOptions),
         plugins=section("plugins", PluginOptions),
+        telemetry=section("telemetry", TelemetryOptions),
         alerts=_alerts(source, document.get("alert", [])),
         runbooks=_runbooks(source, document.get("runbook", [])),
     )

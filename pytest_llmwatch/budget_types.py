@@ -208,6 +208,25 @@ class PluginOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetryOptions:
+    """``[telemetry]``: where metrics and spans go, and how much of them. ``timeout`` in seconds, sizes in bytes.
+
+    ``otlp`` and ``pushgateway`` None = not sent. ``max_labels`` is how many values of a label metrics tell apart.
+    """
+
+    otlp: str | None = None
+    pushgateway: str | None = None
+    job: str = "llmwatch"
+    join: bool = False
+    bodies: bool = False
+    timeout: float = 10.0
+    max_labels: int = 50
+    log_share: float = 1.0
+    log_max_bytes: int = 50_000_000
+    log_files: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """``[[alert]]``: which incidents go where. ``wait`` (TOML ``for``) and ``cooldown`` in seconds."""
 
@@ -262,6 +281,7 @@ class Budget:
     report: ReportOptions = field(default_factory=ReportOptions)
     store: StoreOptions = field(default_factory=StoreOptions)
     plugins: PluginOptions = field(default_factory=PluginOptions)
+    telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
     alerts: tuple[Alert, ...] = ()
     runbooks: tuple[Runbook, ...] = ()
 

@@ -149,6 +149,8 @@ class Call:
     trace_id: str | None = None
     span_id: str | None = None
     parent_id: str | None = None
+    outer: str | None = None
+    """``TRACE-SPAN`` of the application's own OpenTelemetry span around the call, None without one."""
     time: str | None = None
     """ISO 8601 UTC with milliseconds: when the first attempt started (recorded time on replay)."""
     # what was asked

@@ -14,7 +14,9 @@ from pytest_llmwatch import (
     cli_baseline,
     cli_cassettes,
     cli_compare,
+    cli_export,
     cli_history,
+    cli_import,
     cli_judge,
     cli_merge,
     cli_plan,
@@ -97,6 +99,8 @@ def build_parser() -> argparse.ArgumentParser:
     cli_plan.add(commands)
     cli_history.add(commands)
     cli_merge.add(commands)
+    cli_export.add(commands)
+    cli_import.add(commands)
     cli_judge.add(commands)
 
     budget = commands.add_parser("budget", help="check, suggest, or print the schema of a budget")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmwatch import __version__, pipeline_store, pipeline_users
 from pytest_llmwatch.budget import Budget, check_scorers, empty_budget, load_budget
+from pytest_llmwatch.budget_types import TelemetryOptions
 from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.model import (
     Baseline,
@@ -347,14 +348,13 @@ def judge(
     )
 
 
-def write_outputs(report: Report, folder: Path) -> dict[str, Path]:
+def write_outputs(report: Report, folder: Path, telemetry: TelemetryOptions | None = None) -> dict[str, Path]:
     """Write every output of ``report`` into ``folder``, each atomically; run.json last.
 
     Returns:
-        Paths by name: ``report``, ``summary``, ``events``, ``calls``, ``run``.
+        Paths by name: ``report``, ``summary``, ``events``, ``metrics``, ``trace``, ``calls``, ``run``.
     """
-    from pytest_llmwatch import atomic
-    from pytest_llmwatch.export import logs
+    from pytest_llmwatch import atomic, pipeline_telemetry
     from pytest_llmwatch.records import to_records
     from pytest_llmwatch.report import html, markdown, run_json
     from pytest_llmwatch.store import files
@@ -362,13 +362,13 @@ def write_outputs(report: Report, folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_text(folder / "report.html", html.render(report))
     atomic.write_text(folder / "summary.md", markdown.render(report))
-    atomic.write_text(folder / "events.jsonl", "".join(line.rstrip("\n") + "\n" for line in logs.render(report)))
+    written = pipeline_telemetry.write(report, folder, telemetry)
     files.write_run(folder, run_json.render(report), to_records(report.run), report.run.spans)
     return {
         "report": folder / "report.html",
         "run": folder / "run.json",
         "summary": folder / "summary.md",
-        "events": folder / "events.jsonl",
+        **written,
         "calls": folder / files.CALLS,
     }
 

@@ -115,7 +115,7 @@ class LogicalCall:
 
 _OURS = frozenset(
     {
-        "id", "trace_id", "span_id", "parent_id", "time", "server_address", "capture_mode",
+        "id", "trace_id", "span_id", "parent_id", "outer", "time", "server_address", "capture_mode",
         "usage", "cost", "operation", "status", "stream", "outcome", "role",
     }
 )  # fmt: skip
@@ -198,6 +198,7 @@ class CallBuilder:
             capture_mode=_mode(call),
             markers=watch.markers,
             parent_id=call.times.span_id,
+            outer=call.times.outer,
             retrieval=call.times.retrieval,
             role=call.context.role if call.context else None,
             **call_labels(call.labels, self._hash_key),

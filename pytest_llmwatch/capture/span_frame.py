@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,21 @@ clock = time.perf_counter
 HERE: ContextVar[Frame | None] = ContextVar("llmwatch_span", default=None)
 
 
+def outer_span() -> str | None:
+    """Return ``TRACE-SPAN`` of the OpenTelemetry span that the application is in, None without one.
+
+    Nothing is imported: where nobody imported OpenTelemetry, there is no span.
+    """
+    trace: Any = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return None
+    try:
+        found = trace.get_current_span().get_span_context()
+        return f"{found.trace_id:032x}-{found.span_id:016x}" if found.is_valid else None
+    except Exception:  # an instrumentation that is broken or half imported must not break the call
+        return None
+
+
 class CallTimes:
     """One call as the spans around it see it: when it really ran, and when its recording did.
 
@@ -32,15 +48,18 @@ class CallTimes:
         start: Recorded start, seconds since 1970, waiting and connecting included; None = not known.
         length: Recorded duration from there on, in seconds.
         head: Recorded duration up to the head of the answer, in seconds.
+        outer: ``TRACE-SPAN`` of the application's own OpenTelemetry span that it was started in.
         retrieval: Documents that were found for it.
     """
 
     __slots__ = (
-        "began", "finished", "head", "length", "parent", "recorded", "replayed", "retrieval", "returned", "start",
+        "began", "finished", "head", "length", "outer", "parent", "recorded", "replayed", "retrieval", "returned",
+        "start",
     )  # fmt: skip
 
     def __init__(self, parent: Frame | None, retrieval: Retrieval | None) -> None:
         self.parent = parent
+        self.outer = outer_span()
         self.retrieval = retrieval
         self.began = clock()
         self.returned: float | None = None

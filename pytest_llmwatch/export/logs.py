@@ -1,4 +1,4 @@
-"""events.jsonl: one JSON line per life-cycle event, for log aggregators.
+"""events.jsonl: one flat JSON line per life-cycle event, for log aggregators.
 
 Fields carry our names (``pytest_llmwatch.semconv`` maps them to OpenTelemetry). No prompt, no output, no
 context and no tool argument is ever written; error texts are those of the redacted ``Call``.
@@ -12,56 +12,104 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from pytest_llmwatch.model import JSON, Call, CaseResult, Report, Run, Score, Verdict
+from pytest_llmwatch.export import ids
+from pytest_llmwatch.export.sampling import Sample
+from pytest_llmwatch.model import JSON, Attempt, Call, CaseResult, Report, Run, Score, Span, ToolCall, Verdict
 
-_MAX_MESSAGE = 500
+MAX_TEXT = 500
+"""Characters that a field may have; more is cut."""
+JSON_SCORERS = ("json", "json_schema")
+"""Scorers whose 0 says that the answer could not be parsed."""
 
 
-def render(source: Report | Run) -> Iterator[str]:
-    """Yield the events of a run as JSON lines without their newline, in stable order.
+def render(source: Report | Run, *, share: float = 1.0) -> Iterator[str]:
+    """Yield the events of a run as JSON lines without their newline, in stable order; see `events`."""
+    for event in events(source, share=share):
+        yield json.dumps(event, ensure_ascii=True, allow_nan=False)
 
-    The order is: ``run.started``; per call ``call.started`` and ``call.completed`` or ``call.failed``; per test
-    its ``score`` events; ``problem``; per rule ``rule``; ``run.completed``. A bare ``Run`` has no ``rule``
-    events. Fields that are not known are left out.
+
+def events(source: Report | Run, *, share: float = 1.0) -> Iterator[dict[str, JSON]]:
+    """Yield the events of a run, in stable order.
+
+    The order is: ``run_started``; per call ``llm_request_started``, ``llm_request_rate_limited`` and
+    ``llm_request_retry`` per attempt that met it, ``llm_request_completed`` or ``llm_request_failed``, then its
+    ``llm_tool``, ``llm_retrieval`` and ``llm_metric``; per span of a tool or retrieval the same; per test
+    ``llm_parse_failed``, ``llm_score`` and ``llm_metric``; ``problem``; per rule ``llm_gate``; ``run_completed``.
+    A bare ``Run`` has no ``llm_gate`` events. Fields that are not known are left out.
+
+    Args:
+        source: A report, or a run that nobody judged.
+        share: Share of the tests whose events are kept, in [0, 1]; what failed is always kept.
     """
     run = source.run if isinstance(source, Report) else source
+    report = source if isinstance(source, Report) else None
     common = {"schema_version": run.schema_version, "run_id": run.run_id}
-    for event in _events(run, source if isinstance(source, Report) else None):
-        yield json.dumps(_clean(common | event), ensure_ascii=True, allow_nan=False)
+    sample = Sample(run, share)
+    for event in _events(run, report, sample):
+        yield {k: v for k, v in ((k, _clean(v)) for k, v in (common | event).items()) if v is not None}
 
 
-def _events(run: Run, report: Report | None) -> Iterator[dict[str, JSON]]:
-    yield {"event": "run.started", "level": "info", "time": run.time, "calls": len(run.calls)}
+def _events(run: Run, report: Report | None, sample: Sample) -> Iterator[dict[str, JSON]]:
+    yield {"event": "run_started", "level": "info", "time": run.time, "calls": len(run.calls)}
     for call in run.calls:
-        yield _started(call)
-        yield _finished(call)
+        if sample.keeps(call):
+            note = sample.note(call)
+            yield from ({**event, **note} for event in _of_call(run, call))
+    for span in run.spans:
+        if sample.keeps(span):
+            note = sample.note(span)
+            yield from ({**event, **note} for event in _of_span(run, span))
     for result in run.results:
-        for score in result.scores:
-            yield _score(score, result)
+        if sample.keeps(result):
+            note = sample.note(result)
+            yield from ({**event, **note} for event in _of_test(result))
     for problem in run.problems:
         yield {
             "event": "problem", "level": "warning", "kind": problem.kind, "message": problem.message,
             "nodeid": problem.nodeid,
         }  # fmt: skip
     for verdict in report.verdicts if report else ():
-        yield _rule(verdict)
+        yield _gate(verdict)
     yield _completed(run, report)
 
 
-def _started(call: Call) -> dict[str, JSON]:
-    return {
-        "event": "call.started", "level": "info", "time": call.time, **_identity(call),
+def _of_call(run: Run, call: Call) -> Iterator[dict[str, JSON]]:
+    who = _identity(run, call)
+    yield {
+        "event": "llm_request_started", "level": "info", "time": call.time, **who,
         "input_chars": call.input_chars, "stream": call.stream,
     }  # fmt: skip
+    for number, attempt in enumerate(call.attempts, 1):
+        yield from _of_attempt(who, call, number, attempt)
+    yield _finished(call, who)
+    for tool in call.tool_calls:
+        yield _tool(who, tool) | {"time": _end(call)}
+    if call.retrieval is not None:
+        found = call.retrieval
+        yield _retrieval(who, len(found.ids or found.documents), found.top_k, found.source)
+    for name, value in call.metrics.items():
+        yield {"event": "llm_metric", "level": "info", **_short(who), "name": name, "value": value}
 
 
-def _finished(call: Call) -> dict[str, JSON]:
+def _of_attempt(who: dict[str, JSON], call: Call, number: int, attempt: Attempt) -> Iterator[dict[str, JSON]]:
+    told = {
+        **_short(who), "http_attempt": number, "status_code": attempt.status_code,
+        "error_type": attempt.error_type, "latency": attempt.latency,
+        "retry_after": attempt.retry_after, "injected": attempt.injected or None,
+    }  # fmt: skip
+    if attempt.status_code == 429:
+        yield {"event": "llm_request_rate_limited", "level": "warning", **told}
+    if number < len(call.attempts):
+        yield {"event": "llm_request_retry", "level": "warning", **told}
+
+
+def _finished(call: Call, who: dict[str, JSON]) -> dict[str, JSON]:
     usage = call.usage
     return {
-        "event": "call.failed" if call.failed else "call.completed",
+        "event": "llm_request_failed" if call.failed else "llm_request_completed",
         "level": "error" if call.failed else "info",
         "time": _end(call),
-        **_identity(call),
+        **who,
         "status": call.status, "error_type": call.error_type, "error": call.error,
         "response_model": call.response_model, "request_id": call.request_id,
         "finish_reason": call.finish_reason, "latency": call.latency, "ttft": call.ttft,
@@ -75,18 +123,19 @@ def _finished(call: Call) -> dict[str, JSON]:
         "cost_usd": call.cost.usd, "price_source": call.cost.source, "price_date": call.cost.date,
         "output_chars": call.output_chars, "cache_hit": call.cache_hit, "fallback": call.fallback,
         "valid_schema": call.valid_schema, "policy_ok": call.policy_ok,
-        "tools": [{"name": t.name, "valid": t.valid, "failed": t.error is not None} for t in call.tool_calls]
-        or None,
+        "tool_calls": len(call.tool_calls) or None,
         "retrieved": len(call.retrieval.ids or call.retrieval.documents) if call.retrieval else None,
-        "metrics": dict(call.metrics) or None,
     }  # fmt: skip
 
 
-def _identity(call: Call) -> dict[str, JSON]:
+def _identity(run: Run, call: Call) -> dict[str, JSON]:
+    trace, parent = ids.logged(run, call)
     return {
         "call_id": call.id, "nodeid": call.nodeid, "set": call.set, "case": call.case, "repeat": call.repeat,
-        "attempt": call.attempt, "trace_id": call.trace_id, "span_id": call.span_id,
-        "parent_id": call.parent_id, "provider": call.provider, "operation": call.operation,
+        "attempt": call.attempt, "trace_id": trace,
+        "span_id": None if trace is None else ids.span_id(run, call, call.span_id or call.id),
+        "parent_id": parent,
+        "provider": call.provider, "operation": call.operation,
         "model": call.model, "prompt_name": call.prompt_name, "prompt_version": call.prompt_version,
         "feature": call.feature, "team": call.team, "user": call.user, "tenant": call.tenant,
         "environment": call.environment, "session": call.session, "stage": call.stage,
@@ -94,32 +143,83 @@ def _identity(call: Call) -> dict[str, JSON]:
     }  # fmt: skip
 
 
-def _score(score: Score, result: CaseResult) -> dict[str, JSON]:
-    low = score.passed is False
+_SHORT = ("call_id", "nodeid", "trace_id", "span_id", "provider", "model", "prompt_version", "feature", "team")
+
+
+def _short(who: dict[str, JSON]) -> dict[str, JSON]:
+    """Return who a lesser event of a call belongs to; the call's own events say the rest."""
+    return {key: who.get(key) for key in _SHORT}
+
+
+def _tool(who: dict[str, JSON], tool: ToolCall) -> dict[str, JSON]:
+    failed = tool.error is not None or tool.valid is False
     return {
-        "event": "score", "level": "warning" if low or score.label == "error" else "info",
-        "name": score.name, "value": score.value, "label": score.label, "version": score.version,
-        "threshold": score.threshold, "passed": score.passed, "nodeid": result.nodeid, "set": result.set,
-        "case": result.case, "repeat": result.repeat, "attempt": result.attempt,
-        "call_ids": list(result.call_ids) or None,
+        "event": "llm_tool", "level": "warning" if failed else "info", **_short(who), "tool": tool.name,
+        "tool_call_id": tool.id, "valid_arguments": tool.valid, "failed": failed, "error": tool.error,
+        "latency": tool.latency,
     }  # fmt: skip
 
 
-def _rule(verdict: Verdict) -> dict[str, JSON]:
+def _retrieval(who: dict[str, JSON], documents: int, top_k: int | None, source: str | None) -> dict[str, JSON]:
+    return {
+        "event": "llm_retrieval", "level": "info" if documents else "warning", **_short(who),
+        "documents": documents, "top_k": top_k, "source": source,
+    }  # fmt: skip
+
+
+def _of_span(run: Run, span: Span) -> Iterator[dict[str, JSON]]:
+    who: dict[str, JSON] = {
+        "nodeid": span.nodeid, "trace_id": ids.trace_id(run, span), "span_id": ids.span_id(run, span, span.id),
+        "feature": span.labels.get("feature"), "team": span.labels.get("team"),
+        "prompt_version": span.labels.get("prompt_version"),
+    }  # fmt: skip
+    timed: dict[str, JSON] = {"time": span.time, "stage": span.name, "latency": span.latency, "error": span.error}
+    if span.tool is not None:
+        yield _tool(who, span.tool) | {k: v for k, v in timed.items() if v is not None}
+    if span.retrieval is not None:
+        found = span.retrieval
+        yield _retrieval(who, len(found.ids or found.documents), found.top_k, found.source) | timed
+
+
+def _of_test(result: CaseResult) -> Iterator[dict[str, JSON]]:
+    who: dict[str, JSON] = {
+        "nodeid": result.nodeid, "set": result.set, "case": result.case, "repeat": result.repeat,
+        "attempt": result.attempt, "call_id": result.call_ids[-1] if result.call_ids else None,
+    }  # fmt: skip
+    for score in result.scores:
+        if score.name in JSON_SCORERS and score.value == 0:
+            # not why: an explanation may quote the answer
+            yield {"event": "llm_parse_failed", "level": "warning", **who, "scorer": score.name}
+        yield _score(score, who)
+    for name, values in result.metrics.items():
+        for value in values:
+            yield {"event": "llm_metric", "level": "info", **who, "name": name, "value": value}
+
+
+def _score(score: Score, who: dict[str, JSON]) -> dict[str, JSON]:
+    low = score.passed is False
+    return {
+        "event": "llm_score", "level": "warning" if low or score.label == "error" else "info",
+        "name": score.name, "value": score.value, "label": score.label, "version": score.version,
+        "threshold": score.threshold, "passed": score.passed, **who,
+    }  # fmt: skip
+
+
+def _gate(verdict: Verdict) -> dict[str, JSON]:
     level = {"fail": "error", "pass": "info"}.get(verdict.verdict, "warning")
     return {
-        "event": "rule", "level": level, "rule": verdict.rule, "verdict": verdict.verdict,
+        "event": "llm_gate", "level": level, "rule": verdict.rule, "verdict": verdict.verdict,
         "layer": verdict.layer, "kind": verdict.kind, "reason": verdict.reason, "unit": verdict.unit,
         "observed": verdict.observed, "limit": verdict.limit, "warn_limit": verdict.warn_limit,
         "n": verdict.n, "p": verdict.p, "scope": verdict.scope, "because": verdict.because,
-        "worst": list(verdict.worst) or None,
+        "worst_call_id": verdict.worst[0] if verdict.worst else None,
     }  # fmt: skip
 
 
 def _completed(run: Run, report: Report | None) -> dict[str, JSON]:
     failed = sum(1 for call in run.calls if call.failed)
     event: dict[str, JSON] = {
-        "event": "run.completed", "level": "info", "time": _shift(run.time, run.duration),
+        "event": "run_completed", "level": "info", "time": _shift(run.time, run.duration),
         "duration": run.duration, "calls": len(run.calls), "failed": failed, "partial": run.partial,
         "partial_reason": run.partial_reason,
     }  # fmt: skip
@@ -146,12 +246,8 @@ def _shift(time: str | None, seconds: float | None) -> str | None:
 
 
 def _clean(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _clean(v) for k, v in value.items() if v is not None and _clean(v) is not None}
-    if isinstance(value, list):
-        return [_clean(v) for v in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, str) and len(value) > _MAX_MESSAGE:
-        return value[:_MAX_MESSAGE] + "…"
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        return value[:MAX_TEXT] + "…"
     return value

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_users
+from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_telemetry, pipeline_users
 from pytest_llmwatch.errors import LlmwatchError
 from pytest_llmwatch.format import plural
 from pytest_llmwatch.model import Report
@@ -285,7 +285,9 @@ class RunHooks:
 
     def _write(self) -> None:
         state = self.session
-        paths = pipeline.write_outputs(state.report, state.settings.report)
+        telemetry = pipeline_telemetry.chosen(state.budget.telemetry)
+        paths = pipeline.write_outputs(state.report, state.settings.report, telemetry)
+        state.report = pipeline_telemetry.delivered(state.report, telemetry)
         pipeline_cassettes.write_uses(
             state.settings.report,
             state.cassettes,

@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_judge, pipeline_store, pipeline_users
+from pytest_llmwatch import (
+    pipeline,
+    pipeline_cassettes,
+    pipeline_judge,
+    pipeline_store,
+    pipeline_telemetry,
+    pipeline_users,
+)
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError, SpendLimitReached, UsageError
 from pytest_llmwatch.model import (
     Baseline,
@@ -105,6 +112,7 @@ class LlmSession:
         )
         if not self.is_worker and not config.option.collectonly:
             self.store.check()
+            pipeline_telemetry.check(pipeline_telemetry.chosen(self.budget.telemetry))
         self.baselines = {} if self.is_worker else self._load_baselines()
         self.asked = bool(self.settings.budget or self.settings.report_asked)
         self.calls: list[Call] = []

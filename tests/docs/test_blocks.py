@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -24,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LANGUAGES = {"python", "toml", "yaml", "json", "jsonl", "console", "text", "html"}
 # commands that a reader types and that are not ours to run: they install, clone, or open a window
+# other people's programs that a page shows, run where they are
+OPTIONAL = ("jq",)
 NOT_RUN = ("pip", "python3 -m venv", "git", "cd", "export", "open", "make", "source", ". ")
 FENCE = re.compile(
     r"(?P<notes>(?:^<!-- docs: [^\n]* -->\n\s*)*)^```(?P<lang>[^\n]*)\n(?P<body>.*?)^```$",
@@ -135,6 +138,8 @@ class Page:
 
     def _run(self, block: Block, command: str) -> str:
         words = shlex.split(command, comments=True)
+        if words[0] in OPTIONAL and shutil.which(words[0]) is None:
+            return ""
         if words[0] in ("pytest", "python"):
             words = [sys.executable, *(["-m", "pytest"] if words[0] == "pytest" else []), *words[1:]]
         done = subprocess.run(

@@ -24,7 +24,7 @@ collect_ignore_glob = [] if os.environ.get("LLMWATCH_FRAMEWORKS") else ["test_*"
 
 # what a replay may say differently: that it is one, how long the test took; and in which order threads came, the
 # last of which bears the test's result
-_OF_THE_RUN = ("capture_mode", "result", "passed", "id", "span_id", "index")
+_OF_THE_RUN = ("capture_mode", "result", "passed", "id", "span_id", "index", "outer")
 
 
 @dataclass

@@ -80,6 +80,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("store/",),
     "apprise": ("alerts/",),
     "opentelemetry": ("export/",),
+    "prometheus_client": ("export/prometheus.py",),
 }
 STANDARDS_PREFIX = "gen_ai" + "."
 STANDARDS_OWNER = "semconv.py"

@@ -90,8 +90,14 @@ BROUGHT = {
     "pydantic_evals",
 }
 # imported by the modules of an extra alone, see the owners in test_layers.py
-OF_EXTRAS = {"sqlalchemy": "sql"}
-DISTRIBUTIONS = {"yaml": "pyyaml", "vcr": "vcrpy", "genai_prices": "genai-prices", "Stemmer": "pystemmer"}
+OF_EXTRAS = {"sqlalchemy": "sql", "opentelemetry": "otel"}
+DISTRIBUTIONS = {
+    "yaml": "pyyaml",
+    "vcr": "vcrpy",
+    "genai_prices": "genai-prices",
+    "prometheus_client": "prometheus-client",
+    "Stemmer": "pystemmer",
+}
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported(project_root: Path) -> None:

@@ -17,21 +17,21 @@ def test_every_life_cycle_event_has_its_line(factory: ModuleType) -> None:
     kinds = Counter(e["event"] for e in events)
     failed = sum(c.failed for c in report.run.calls)
     assert failed > 0
-    assert kinds["run.started"] == kinds["run.completed"] == 1
-    assert kinds["call.started"] == 200
-    assert kinds["call.failed"] == failed
-    assert kinds["call.completed"] == 200 - failed
-    assert kinds["rule"] == len(report.verdicts)
-    assert kinds["score"] == sum(len(r.scores) for r in report.run.results)
-    assert events[0]["event"] == "run.started"
-    assert events[-1]["event"] == "run.completed"
+    assert kinds["run_started"] == kinds["run_completed"] == 1
+    assert kinds["llm_request_started"] == 200
+    assert kinds["llm_request_failed"] == failed
+    assert kinds["llm_request_completed"] == 200 - failed
+    assert kinds["llm_gate"] == len(report.verdicts)
+    assert kinds["llm_score"] == sum(len(r.scores) for r in report.run.results)
+    assert events[0]["event"] == "run_started"
+    assert events[-1]["event"] == "run_completed"
     assert events[-1]["exit_code"] == 1
     assert {e["run_id"] for e in events} == {report.run.run_id}
 
 
 def test_fields_carry_our_names_and_absent_ones_are_left_out(factory: ModuleType) -> None:
     run = factory.make_run(8, hostile=False)
-    done = next(e for line in logs.render(run) if (e := json.loads(line))["event"] == "call.completed")
+    done = next(e for line in logs.render(run) if (e := json.loads(line))["event"] == "llm_request_completed")
     assert {"call_id", "model", "prompt_version", "latency", "ttft", "input_tokens", "status"} <= set(done)
     assert "tenant" not in done
     assert None not in done.values()
@@ -62,6 +62,6 @@ def test_a_line_stays_a_line_whatever_an_error_says(factory: ModuleType) -> None
 def test_an_unknown_end_is_not_invented(factory: ModuleType) -> None:
     run = factory.make_run(4, hostile=False)
     run = replace(run, calls=(replace(run.calls[0], latency=None), replace(run.calls[1], latency=1.5)))
-    ends = [e for line in logs.render(run) if (e := json.loads(line))["event"] == "call.completed"]
+    ends = [e for line in logs.render(run) if (e := json.loads(line))["event"] == "llm_request_completed"]
     assert "time" not in ends[0]
     assert ends[1]["time"] == "2026-11-20T02:04:12.593Z"
