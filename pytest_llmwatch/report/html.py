@@ -27,6 +27,7 @@ from pytest_llmwatch.report import (
     charts,
     island,
     panels,
+    retrieval,
     rule_calls,
     stages,
     trend,
@@ -37,9 +38,10 @@ from pytest_llmwatch.report.view import RuleRow
 
 _FACETS = {"model": "model", "feature": "feature", "team": "team", "prompt_version": "prompt", "set": "set"}
 _SCRIPTS = ("core.js", "table.js", "detail.js", "main.js")
+_PARTS = ("incidents", "changes", "history", "traces")
 _CARDS, _MORE, _GROUPS = 3, 7, 8
 _CARD_TEXT = 2400
-_CASE_ROWS, _CASE_ROWS_BARE = 120, 25
+_CASE_ROWS, _CASE_ROWS_BARE = 120, 20
 _STATIC_CALLS = 200
 _ALL_BODIES, _LONG_RUN = 2000, 20_000
 _STATES = {"pass": "holds", "warn": "warn", "fail": "broken", "inconclusive": "undecided", "error": "blind",
@@ -98,7 +100,6 @@ def _hash(text: str) -> str:
 def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
     from markupsafe import Markup
 
-    style = _asset("style.css")
     script = "(() => {\n'use strict';\n" + _asset(*(f"script/{name}" for name in _SCRIPTS)) + "})();\n"
     rows = view.rules(report)
     index = cases.Index(report.run)
@@ -106,9 +107,7 @@ def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
     context: dict[str, Any] = {
         "report": report,
         "version": __version__,
-        "style": Markup(style),  # noqa: S704 - package data
         "script": Markup(script),  # noqa: S704 - package data
-        "style_hash": _hash(style),
         "script_hash": _hash(script),
         "verdict_state": state,
         "verdict_mark": view.MARKS[state][0] if state in view.MARKS else "·",
@@ -126,6 +125,9 @@ def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
     context |= _charts(report, rows)
     context |= _story(report, rows, index, options)
     context |= _calls(report, rows, index, options, context)
+    # a page carries the rules of the parts that it has
+    style = _asset("style.css", *(f"style/{name}.css" for name in _PARTS if context[name]))
+    context |= {"style": Markup(style), "style_hash": _hash(style)}  # noqa: S704 - package data
     context["contents"] = _contents(context)
     return context
 
@@ -138,6 +140,7 @@ def _story(report: Report, rows: list[RuleRow], index: cases.Index, options: Htm
         "changes": changes.changes(report, index, bodies=options.bodies != "none"),
         "history": trend.history_of(report),
         "incidents": report.incidents,
+        "retrievals": retrieval.retrievals(report),
         "trace_count": traces.count,
         "traces": traces.worst(worst),
         "all_traces": traces,
@@ -424,7 +427,8 @@ def _contents(context: dict[str, Any]) -> list[_Item]:
         (context["latency"] or context["ttft"], _Item("latency", "Latency")),
         (context["breakdowns"], _Item("cost", "Cost and tokens")),
         (context["stages"], _Item("stages", "Stages")),
-        (context["agents"], _Item("agents", "Agents and retrieval")),
+        (context["agents"], _Item("agents", "Agents")),
+        (context["retrievals"], _Item("retrieval", "Retrieval")),
         (context["traces"], _Item("traces", "Traces", f"{context['trace_count']:,}")),
         (context["report"].run.calls, _Item("calls", "Calls", f"{len(context['report'].run.calls):,}")),
         (True, _Item("about", "About")),

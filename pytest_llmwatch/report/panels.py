@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,13 +18,12 @@ _HEIGHT = 40
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of a panel: place and width in % across, height in px, and what it says on hovering."""
+    """A bar of a panel: place and width in % across, height in px; ``over`` = on the wrong side of a limit."""
 
     x: float
     width: float
     height: float
     over: bool
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,16 @@ class Panel:
     state: RuleRow | None
     tally: str
     height: int = _HEIGHT
+
+    @property
+    def inside(self) -> str:
+        """The bars as one SVG path, in a box of 100 by ``height``: a tenth of the size of single elements."""
+        return _path(b for b in self.bars if not b.over)
+
+    @property
+    def beyond(self) -> str:
+        """The bars on the wrong side of a limit."""
+        return _path(b for b in self.bars if b.over)
 
 
 def panels(report: Report, rows: Sequence[RuleRow]) -> list[Panel]:
@@ -80,7 +89,7 @@ def _latency(report: Report, calls: Sequence[Call], rows: Sequence[RuleRow]) -> 
     if drawn is not None:
         scale = _HEIGHT / drawn.plot
         bars = tuple(
-            Bar(b.x, b.width, round(max(1.0, b.height * scale), 1), b.over, f"{b.low} to {b.high}: {b.count:,}")
+            Bar(b.x, b.width, round(max(1.0, b.height * scale), 1), b.over)
             for b in drawn.bins
         )
     failed = sum(c.failed for c in calls)
@@ -106,8 +115,7 @@ def _throughput(calls: Sequence[Call], rows: Sequence[RuleRow]) -> Panel:
         counts[min(_SLICES - 1, int((t - first) / span * _SLICES))] += 1
     top = max(counts)
     bars = tuple(
-        Bar(round(100 * i / _SLICES, 2), round(100 / _SLICES, 2), round(_HEIGHT * n / top, 1), False,
-            f"+{span * i / _SLICES:,.1f} s: {fmt.plural(n, 'call')}")
+        Bar(round(100 * i / _SLICES, 2), round(100 / _SLICES, 2), round(_HEIGHT * n / top, 1), False)
         for i, n in enumerate(counts) if n
     )  # fmt: skip
     tokens = sum(c.usage.total_tokens or 0 for _, c in timed)
@@ -140,7 +148,6 @@ def _cost(report: Report, calls: Sequence[Call], rows: Sequence[RuleRow]) -> Pan
             running += part
             made.append(Bar(
                 round(100 * i / _SLICES, 2), round(100 / _SLICES, 2), round(_HEIGHT * running / total, 1), False,
-                f"after {span * (i + 1) / _SLICES:,.1f} s: {fmt.value(running, 'usd')}",
             ))  # fmt: skip
         bars = tuple(made)
     shown = [
@@ -166,8 +173,7 @@ def _quality(report: Report, rows: Sequence[RuleRow]) -> Panel:
         counts[min(9, max(0, int(value * 10)))] += 1
     top = max(counts) or 1
     bars = tuple(
-        Bar(10.0 * i, 10.0, round(max(1.0, _HEIGHT * n / top), 1), i < 5,
-            f"{i / 10:.1f} to {(i + 1) / 10:.1f}: {fmt.plural(n, 'score')}")
+        Bar(10.0 * i, 10.0, round(max(1.0, _HEIGHT * n / top), 1), i < 5)
         for i, n in enumerate(counts) if n
     )  # fmt: skip
     lowest = sorted((m, n) for n, m in means.items() if n != "composite")[:2]
@@ -181,6 +187,10 @@ def _quality(report: Report, rows: Sequence[RuleRow]) -> Panel:
         figure, label = fmt.UNKNOWN, "nothing scored"
     link = "cases" if any(r.case for r in report.run.results) else "rules"
     return Panel("Quality", link, figure, label, tuple(shown), bars, "scores, 0 to 1", state, tally)
+
+
+def _path(bars: Iterable[Bar]) -> str:
+    return "".join(f"M{b.x + 0.2:g} {_HEIGHT}v-{b.height:g}h{b.width - 0.4:.2f}v{b.height:g}z" for b in bars)
 
 
 def _seconds(time: str | None) -> float | None:
