@@ -44,4 +44,3 @@ def _before(report: Report, store: Store) -> Run | None:
         if name in kept and name != report.run.run_id:
             return store.load(name)
     return None
-

@@ -88,9 +88,11 @@ def _forest(title: str, verdicts: Sequence[Verdict]) -> Forest:
 def _signed(x: float | None, unit: str, *, short: bool = False) -> str:
     if x is None or not math.isfinite(x):
         return "unbounded"
+    if x == 0 and short:
+        return "0"
     sign = "+" if x > 0 else "−" if x < 0 else "±"
     if unit in _RELATIVE:
-        return f"{sign}{abs(x) * 100:.{0 if short or abs(x) >= 0.1 else 1}f} %"
+        return f"{sign}{abs(x) * 100:.{0 if abs(x) >= 0.1 else 1}f} %"
     return f"{sign}{abs(x):.{2 if short and abs(x) >= 0.02 else 3}f}"
 
 

@@ -28,7 +28,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel. ``rows`` holds (label, text); ``state`` is its worst rule's, None where it has none."""
+    """One panel. ``rows`` holds (label, text); ``state`` is its worst rule, None where it has none."""
 
     name: str
     link: str
@@ -65,7 +65,10 @@ def _of(rows: Sequence[RuleRow], which: str) -> tuple[RuleRow | None, str]:
     # the rows come sorted by layer first: the worst of a panel may be anywhere among them
     order = ("broken", "blind", "warn", "undecided", "waived", "holds")
     worst = min(found, key=lambda r: order.index(r.state), default=None)
-    return worst, tally_text(found) if found else "no rule"
+    if worst is None:
+        return None, "no rule"
+    same = [r for r in found if r.state == worst.state]
+    return worst, tally_text(same) + (f" of {len(found)}" if len(same) < len(found) else "")
 
 
 def _panel(row: RuleRow) -> str:
@@ -88,10 +91,7 @@ def _latency(report: Report, calls: Sequence[Call], rows: Sequence[RuleRow]) -> 
     bars: tuple[Bar, ...] = ()
     if drawn is not None:
         scale = _HEIGHT / drawn.plot
-        bars = tuple(
-            Bar(b.x, b.width, round(max(1.0, b.height * scale), 1), b.over)
-            for b in drawn.bins
-        )
+        bars = tuple(Bar(b.x, b.width, round(max(1.0, b.height * scale), 1), b.over) for b in drawn.bins)
     failed = sum(c.failed for c in calls)
     state, tally = _of(rows, "latency")
     return Panel(
@@ -109,7 +109,9 @@ def _throughput(calls: Sequence[Call], rows: Sequence[RuleRow]) -> Panel:
     first = min((t for t, _ in timed), default=0.0)
     span = max((t + (c.latency or 0.0) for t, c in timed), default=0.0) - first
     if not timed or span <= 0:
-        return Panel("Throughput", "latency", fmt.UNKNOWN, "calls a minute", (), (), "no time stamps", state, tally)
+        return Panel(
+            "Throughput", "latency", fmt.UNKNOWN, "calls a minute", (), (), "no time stamps", state, tally
+        )
     counts = [0] * _SLICES
     for t, _ in timed:
         counts[min(_SLICES - 1, int((t - first) / span * _SLICES))] += 1
@@ -136,7 +138,9 @@ def _cost(report: Report, calls: Sequence[Call], rows: Sequence[RuleRow]) -> Pan
     unpriced = int(totals.get("unpriced") or 0)  # type: ignore[call-overload]
     priced = len(calls) - unpriced
     state, tally = _of(rows, "cost")
-    timed = sorted((t, c.cost.usd) for c in calls if (t := _seconds(c.time)) is not None and c.cost.usd is not None)
+    timed = sorted(
+        (t, c.cost.usd) for c in calls if (t := _seconds(c.time)) is not None and c.cost.usd is not None
+    )
     bars: tuple[Bar, ...] = ()
     if timed and timed[-1][0] > timed[0][0]:
         sums, first, span = [0.0] * _SLICES, timed[0][0], timed[-1][0] - timed[0][0]
@@ -173,7 +177,7 @@ def _quality(report: Report, rows: Sequence[RuleRow]) -> Panel:
         counts[min(9, max(0, int(value * 10)))] += 1
     top = max(counts) or 1
     bars = tuple(
-        Bar(10.0 * i, 10.0, round(max(1.0, _HEIGHT * n / top), 1), i < 5)
+        Bar(10.0 * i, 10.0, round(max(1.0, _HEIGHT * n / top), 1), False)
         for i, n in enumerate(counts) if n
     )  # fmt: skip
     lowest = sorted((m, n) for n, m in means.items() if n != "composite")[:2]

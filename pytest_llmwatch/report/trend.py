@@ -73,7 +73,11 @@ def history_of(report: Report) -> History | None:
     if not builds:
         return None
     builds = sorted([*builds, own], key=lambda b: (b.time, b.run_id))
-    found = [t for t in history.trends(builds) if t.metric in own.values]
+    found = [
+        t
+        for t in history.trends(builds)
+        if t.metric in own.values and sum(not math.isnan(v) for v in t.values) > 1
+    ]
     found.sort(key=lambda t: (t.alarm is None, t.worse is not True, t.changed is None, _place(t.metric)))
     charts = [_chart(t, builds) for t in found[:_CHARTS]]
     return History(tuple(charts), len(builds), len(found) - len(charts))
@@ -148,7 +152,9 @@ def _said(trend: history.Trend, unit: str) -> str:
     said = []
     if trend.alarm is not None:
         since = trend.since or trend.alarm
-        said.append(f"drifts for the worse since {since.run_id}{_commit(since)}, {since.time[:16].replace('T', ' ')}")
+        said.append(
+            f"drifts for the worse since {since.run_id}{_commit(since)}, {since.time[:16].replace('T', ' ')}"
+        )
     if trend.changed is not None and trend.levels is not None:
         before, after = (fmt.value(v, unit) for v in trend.levels)
         word = "worse" if trend.worse else "better"

@@ -69,7 +69,9 @@ class Traces:
             counts[call.trace_id or ""] += 1
         for call in run.calls:
             if call.trace_id and (call.trace_id in traced or counts[call.trace_id] > 1):
-                self._add(call.trace_id, call.span_id or call.id, call.parent_id, call.time, call.latency, None, call)
+                self._add(
+                    call.trace_id, call.span_id or call.id, call.parent_id, call.time, call.latency, None, call
+                )
 
     def _add(
         self, trace: str | None, own: str, parent: str | None, time: str | None, latency: float | None,
@@ -174,7 +176,9 @@ def plain(trace: Trace | None) -> Mapping[str, JSON] | None:
     return {
         "time": trace.duration,
         "left": trace.left_out,
-        "steps": [[s.name, s.kind, s.depth, s.x, s.width, s.time, s.failed, s.call_id, s.note] for s in trace.steps],
+        "steps": [
+            [s.name, s.kind, s.depth, s.x, s.width, s.time, s.failed, s.call_id, s.note] for s in trace.steps
+        ],
     }
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
+from pytest_llmwatch.measure import aggregates
 from pytest_llmwatch.model import Call, Incident, Report, Retrieval, Run, Span, Verdict
 
 RUNS = 26
@@ -20,8 +21,11 @@ def story(factory: ModuleType, calls: int = 412, *, hostile: bool = False) -> Re
     before = replace(before, run_id="41ab9e07c210", results=tuple(_better(factory, r) for r in before.results))
     traced, spans = _traced(factory, report.run, hostile=hostile)
     run = replace(report.run, calls=traced, spans=spans)
+    sentence = (
+        "4 of 16 rules broke: calls are slower than latency.p95 allows, and answers are less grounded than before."
+    )
     return replace(
-        report, run=run, before=before, history=_history(report), verdicts=(*report.verdicts, *_drift(report)),
+        report, run=run, sentence=sentence, aggregates=aggregates(run), before=before, history=_history(report), verdicts=(*report.verdicts, *_drift(report)),
         incidents=(Incident("inc-20261120-1", "SEV2", "quality", "Groundedness fell under its floor",
                             ("quality.groundedness",), "detected", "2026-11-20T02:05:00Z"),),
     )  # fmt: skip
@@ -29,9 +33,7 @@ def story(factory: ModuleType, calls: int = 412, *, hostile: bool = False) -> Re
 
 def _better(factory: ModuleType, result: Any) -> Any:
     topic = result.case.split("-")[0]
-    scores = tuple(
-        replace(s, value=max(s.value, 0.93)) if s.value is not None else s for s in result.scores
-    )
+    scores = tuple(replace(s, value=max(s.value, 0.93)) if s.value is not None else s for s in result.scores)
     return replace(result, outcome="passed", output=factory._GOOD.get(topic, result.output), scores=scores)
 
 
@@ -42,7 +44,13 @@ def _traced(factory: ModuleType, run: Run, *, hostile: bool) -> tuple[tuple[Call
             continue
         trace, start = f"t{i:04d}", factory.START + timedelta(seconds=i * 0.093)
         word = call.output if hostile and call.output else "handbook"
-        given = {"trace_id": trace, "nodeid": call.nodeid, "case": call.case, "set": call.set, "repeat": call.repeat}
+        given = {
+            "trace_id": trace,
+            "nodeid": call.nodeid,
+            "case": call.case,
+            "set": call.set,
+            "repeat": call.repeat,
+        }
         times = [(start + timedelta(seconds=s)).isoformat() for s in (0, 0.02, 0.31)]
         own = call.latency or 0.4
         spans += [
@@ -87,8 +95,17 @@ def _drift(report: Report) -> tuple[Verdict, ...]:
     def rule(metric: str, grade: str, delta: float, ci: tuple[float, float], **more: Any) -> Verdict:
         given = {"family": "quality", "direction": "floor", "layer": "quality", "n": 103, "n_cases": 103} | more
         layer = given.pop("layer")
-        return Verdict(f"drift.{metric}", metric, grade, layer, "test", f"{metric} moved by {delta:+.3f} "
-                       "(n = 103 cases, p = 0.0004)", delta=delta, ci=ci, **given)  # type: ignore[arg-type]
+        return Verdict(
+            f"drift.{metric}",
+            metric,
+            grade,
+            layer,
+            "test",
+            f"{metric} moved by {delta:+.3f} (n = 103 cases, p = 0.0004)",
+            delta=delta,
+            ci=ci,
+            **given,
+        )  # type: ignore[arg-type]
 
     slow = {"family": "latency", "direction": "ceiling", "layer": "availability", "unit": "s"}
     return (
