@@ -81,8 +81,8 @@ def _panel(row: RuleRow) -> str:
 
 
 def _latency(report: Report, calls: Sequence[Call], rows: Sequence[RuleRow]) -> Panel:
-    times: Mapping[str, float] = report.aggregates.get("latency") or {}  # type: ignore[assignment]
-    ttft: Mapping[str, float] = report.aggregates.get("ttft") or {}  # type: ignore[assignment]
+    times: Mapping[str, float] = report.aggregates.get("latency") or {}
+    ttft: Mapping[str, float] = report.aggregates.get("ttft") or {}
     limit = next((r.verdict.limit for r in rows if r.rule == "latency.p95" and r.verdict.limit), None)
     drawn = charts.histogram(
         "", [c.latency for c in calls if c.latency is not None], "s", bins=_SLICES,
@@ -135,7 +135,7 @@ def _throughput(calls: Sequence[Call], rows: Sequence[RuleRow]) -> Panel:
 def _cost(report: Report, calls: Sequence[Call], rows: Sequence[RuleRow]) -> Panel:
     totals = report.aggregates
     usd = totals.get("cost_usd")
-    unpriced = int(totals.get("unpriced") or 0)  # type: ignore[call-overload]
+    unpriced = int(totals.get("unpriced") or 0)
     priced = len(calls) - unpriced
     state, tally = _of(rows, "cost")
     timed = sorted(
@@ -156,8 +156,8 @@ def _cost(report: Report, calls: Sequence[Call], rows: Sequence[RuleRow]) -> Pan
         bars = tuple(made)
     shown = [
         ("a priced call", fmt.value(usd / priced if isinstance(usd, float) and priced > 0 else None, "usd")),
-        ("tokens in", f"{int(totals.get('input_tokens') or 0):,}"),  # type: ignore[call-overload]
-        ("tokens out", f"{int(totals.get('output_tokens') or 0):,}"),  # type: ignore[call-overload]
+        ("tokens in", f"{int(totals.get('input_tokens') or 0):,}"),
+        ("tokens out", f"{int(totals.get('output_tokens') or 0):,}"),
     ]
     if unpriced:
         shown.append(("without a price", f"{unpriced:,}"))
@@ -166,7 +166,7 @@ def _cost(report: Report, calls: Sequence[Call], rows: Sequence[RuleRow]) -> Pan
 
 
 def _quality(report: Report, rows: Sequence[RuleRow]) -> Panel:
-    scores: Mapping[str, Mapping[str, float]] = report.aggregates.get("scores") or {}  # type: ignore[assignment]
+    scores: Mapping[str, Mapping[str, float]] = report.aggregates.get("scores") or {}
     means = {n: s["mean"] for n, s in scores.items() if isinstance(s, Mapping) and s.get("mean") is not None}
     measured = [r for r in report.run.results if r.outcome not in ("skipped", "not_run") and r.problem is None]
     passed = sum(r.passed for r in measured)

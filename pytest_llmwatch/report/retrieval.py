@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pytest_llmwatch import format as fmt
 from pytest_llmwatch.model import CaseResult, Report, Retrieval
 
+Place = tuple[str | None, int, int]
 _SHOWN = 12
 _NAMED = 5
 
@@ -37,7 +38,7 @@ class Retrievals:
 
 def retrievals(report: Report) -> Retrievals | None:
     """Return what was retrieved, None where nothing was."""
-    results = {(r.nodeid, r.repeat, r.attempt): r for r in report.run.results}
+    results: dict[Place, CaseResult] = {(r.nodeid, r.repeat, r.attempt): r for r in report.run.results}
     found = [
         _found(given, results.get(place), call_id or _call(results.get(place)))
         for given, place, call_id in _all(report)
@@ -46,9 +47,6 @@ def retrievals(report: Report) -> Retrievals | None:
         return None
     found.sort(key=lambda f: (not f.bad, f.rank or 0, f.query))
     return Retrievals(tuple(found[:_SHOWN]), len(found))
-
-
-Place = tuple[str | None, int, int]
 
 
 def _all(report: Report) -> Iterator[tuple[Retrieval, Place, str | None]]:

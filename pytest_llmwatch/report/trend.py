@@ -104,7 +104,7 @@ def _chart(trend: history.Trend, builds: list[history.Build]) -> Chart:
         return round(100 * (i + 0.5) / len(shown), 2)
 
     def y(v: float) -> float:
-        return round(_PLOT - _PLOT * (v - low) / (high - low), 1)
+        return round(float(_PLOT - _PLOT * (v - low) / (high - low)), 1)
 
     points = tuple(
         Point(x(i), y(v), f"{b.run_id} {b.time[:16].replace('T', ' ')}: {fmt.value(v, unit)}",

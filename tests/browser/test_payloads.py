@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,19 +15,6 @@ from pytest_llmwatch.report import html
 pytestmark = pytest.mark.browser
 
 PAYLOADS = tuple(Path(__file__).with_name("payloads.txt").read_text(encoding="utf-8").splitlines())
-
-
-@pytest.fixture(scope="session")
-def story(project_root: Path) -> ModuleType:
-    """The module that makes a report with all its parts."""
-    name = "llmwatch_browser_story"
-    spec = importlib.util.spec_from_file_location(name, project_root / "tests" / "report" / "story.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def planted(factory: ModuleType, story: ModuleType) -> Any:
@@ -58,8 +43,8 @@ def planted(factory: ModuleType, story: ModuleType) -> Any:
     history = tuple(h | {"run_id": PAYLOADS[i]} for i, h in enumerate(report.history))
     incidents = tuple(replace(i, title=PAYLOADS[3]) for i in report.incidents)
     return replace(
-        report, run=replace(run, calls=calls, results=results), before=before, history=history, sentence=PAYLOADS[3],
-        incidents=incidents, notes=PAYLOADS[:8],
+        report, run=replace(run, calls=calls, results=results), before=before, history=history,
+        sentence=PAYLOADS[3], incidents=incidents, notes=PAYLOADS[:8],
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ def story(factory: ModuleType, calls: int = 412, *, hostile: bool = False) -> Re
     """Return the factory's report with the past of it: what it was compared with, and 26 earlier runs."""
     report = factory.make_report(calls, hostile=hostile)
     before = factory.make_run(calls, seed=11, hostile=hostile)
-    before = replace(before, run_id="41ab9e07c210", results=tuple(_better(factory, r) for r in before.results))
+    before = replace(before, run_id="41ab9e07c210", results=tuple(_better(r) for r in before.results))
     traced, spans = _traced(factory, report.run, hostile=hostile)
     run = replace(report.run, calls=traced, spans=spans)
     sentence = (
@@ -31,10 +31,18 @@ def story(factory: ModuleType, calls: int = 412, *, hostile: bool = False) -> Re
     )  # fmt: skip
 
 
-def _better(factory: ModuleType, result: Any) -> Any:
+_BEFORE = {
+    "refund": "Refunds are paid within 14 days, no questions asked. Orders above 200 euros need the approval of a "
+    "team lead.",
+    "shipping": "Standard shipping costs 4.90 euros and takes 3 to 5 working days. Express shipping costs 12.50 euros.",
+    "account": "The link is valid for 30 minutes, and your account will be locked for an hour after 5 failed attempts.",
+}
+
+
+def _better(result: Any) -> Any:
     topic = result.case.split("-")[0]
     scores = tuple(replace(s, value=max(s.value, 0.93)) if s.value is not None else s for s in result.scores)
-    return replace(result, outcome="passed", output=factory._GOOD.get(topic, result.output), scores=scores)
+    return replace(result, outcome="passed", output=_BEFORE.get(topic, result.output), scores=scores)
 
 
 def _traced(factory: ModuleType, run: Run, *, hostile: bool) -> tuple[tuple[Call, ...], tuple[Span, ...]]:
@@ -75,7 +83,8 @@ def _history(report: Report) -> tuple[dict[str, Any], ...]:
         ground = rng.gauss(0.9, 0.006) - (0.045 if late else 0)
         p50 = rng.gauss(0.80, 0.012)
         out.append({
-            "run_id": f"run-{i:02d}", "time": f"2026-11-{i // 2 + 1:02d}T{12 * (i % 2):02d}:04:11+00:00", "verdict": "pass",
+            "run_id": f"run-{i:02d}", "verdict": "pass",
+            "time": f"2026-11-{i // 2 + 1:02d}T{12 * (i % 2):02d}:04:11+00:00",
             "environment": {"commit": f"{rng.getrandbits(40):010x}"},
             "aggregates": {
                 "calls": 412, "failed": rng.randint(6, 12), "cost_usd": rng.gauss(0.078, 0.001),
