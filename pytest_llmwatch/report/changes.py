@@ -136,7 +136,9 @@ def changes(report: Report, index: Index, *, bodies: bool = True) -> Changes | N
     ranked = sorted(((*_drop(values, found), key, found) for key, values, found in pairs), key=_by_drop)
     texts = _texts(report)
     moved = tuple(
-        _moved(key, found, old[key], name, drop, texts if bodies else {}, index, bodies=bodies)
+        _moved(
+            key, found, old[key], name=name, drop=drop, texts=texts if bodies else {}, index=index, bodies=bodies
+        )
         for drop, name, key, found in ranked[:_CASES]
         if drop >= _LEAST
     )
@@ -219,8 +221,8 @@ def _texts(report: Report) -> dict[tuple[Key, int], str]:
 
 
 def _moved(
-    key: Key, found: Sequence[CaseResult], old: Mapping[str, float], name: str, drop: float,
-    texts: Mapping[tuple[Key, int], str], index: Index, *, bodies: bool,
+    key: Key, found: Sequence[CaseResult], old: Mapping[str, float], *, name: str, drop: float,
+    texts: Mapping[tuple[Key, int], str], index: Index, bodies: bool,
 ) -> Moved:  # fmt: skip
     def value(r: CaseResult) -> float:
         score = r.score(name)

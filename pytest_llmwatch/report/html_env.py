@@ -68,8 +68,8 @@ def first_action(row: RuleRow) -> str | None:
     if v.delta is None:
         return None
     return {
-        "availability": "compare the stages of the slow calls with the baseline's; look for a change of model or load",
-        "cost": "compare tokens a call with the baseline's; look for a longer prompt, more retries, another model",
+        "availability": "compare the stages of slow calls with the baseline's; look for another model or load",
+        "cost": "compare tokens a call with the baseline's; look for longer prompts, retries, another model",
         "quality": "read the cases that fell furthest; look for a change of prompt, model or retrieved documents",
     }[v.layer]
 
@@ -106,6 +106,7 @@ def environment() -> jinja2.Environment:
     )
     env.filters |= {
         "vis": visible, "plain": plain, "short": short, "slug": slug, "tone": tone, "tail": tail, "label": label,
-        "headline": headline, "first_action": first_action, "focusable": focusable, "value": fmt.value, "percent": fmt.percent,
+        "headline": headline, "first_action": first_action,
+        "focusable": focusable, "value": fmt.value, "percent": fmt.percent,
     }  # fmt: skip
     return env

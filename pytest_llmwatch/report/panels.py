@@ -56,8 +56,11 @@ def panels(report: Report, rows: Sequence[RuleRow]) -> list[Panel]:
     """Return the panels in the order in which they are read."""
     calls = [c for c in report.run.calls if not c.judging]
     return [
-        _latency(report, calls, rows), _throughput(calls, rows), _cost(report, calls, rows), _quality(report, rows),
-    ]  # fmt: skip
+        _latency(report, calls, rows),
+        _throughput(calls, rows),
+        _cost(report, calls, rows),
+        _quality(report, rows),
+    ]
 
 
 def _of(rows: Sequence[RuleRow], which: str) -> tuple[RuleRow | None, str]:
@@ -194,7 +197,7 @@ def _quality(report: Report, rows: Sequence[RuleRow]) -> Panel:
 
 
 def _path(bars: Iterable[Bar]) -> str:
-    return "".join(f"M{b.x + 0.2:g} {_HEIGHT}v-{b.height:g}h{b.width - 0.4:.2f}v{b.height:g}z" for b in bars)
+    return "".join(f"M{b.x + 0.2:.2f} {_HEIGHT}v-{b.height:g}h{b.width - 0.4:.2f}v{b.height:g}z" for b in bars)
 
 
 def _seconds(time: str | None) -> float | None:

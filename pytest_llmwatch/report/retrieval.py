@@ -15,7 +15,7 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One retrieval. ``documents`` are (name, score, golden); ``rank`` of the first golden one, None = none came."""
+    """One retrieval. ``documents`` are (name, score, golden); ``rank`` is the first golden one's, None = none."""
 
     query: str
     case: str | None

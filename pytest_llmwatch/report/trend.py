@@ -30,7 +30,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """One metric over builds. ``line`` and ``sum_line`` are SVG paths in a box 100 wide; None = not to be drawn."""
+    """One metric over builds. ``line`` and ``sum_line`` are SVG paths, 100 wide; None = not to be drawn."""
 
     metric: str
     latest: str
@@ -54,7 +54,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All charts, those that got worse first; ``builds`` counts runs, ``least`` from how many on drift is judged."""
+    """All charts, those that got worse first; ``builds`` counts runs, ``least`` = from where drift is judged."""
 
     charts: tuple[Chart, ...]
     builds: int

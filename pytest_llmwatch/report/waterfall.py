@@ -62,24 +62,21 @@ class Traces:
     def __init__(self, run: Run) -> None:
         self._nodes: dict[str, list[_Node]] = defaultdict(list)
         for span in run.spans:
-            self._add(span.trace_id, span.id, span.parent_id, span.time, span.latency, span, None)
+            self._add(span, span.id)
         traced = set(self._nodes)
         counts: dict[str, int] = defaultdict(int)
         for call in run.calls:
             counts[call.trace_id or ""] += 1
         for call in run.calls:
             if call.trace_id and (call.trace_id in traced or counts[call.trace_id] > 1):
-                self._add(
-                    call.trace_id, call.span_id or call.id, call.parent_id, call.time, call.latency, None, call
-                )
+                self._add(call, call.span_id or call.id)
 
-    def _add(
-        self, trace: str | None, own: str, parent: str | None, time: str | None, latency: float | None,
-        span: Span | None, call: Call | None,
-    ) -> None:  # fmt: skip
-        start = _seconds(time)
-        if trace and start is not None:
-            self._nodes[trace].append(_Node(own, parent, start, latency or 0.0, span, call))
+    def _add(self, step: Span | Call, own: str) -> None:
+        start = _seconds(step.time)
+        if step.trace_id and start is not None:
+            span, call = (step, None) if isinstance(step, Span) else (None, step)
+            node = _Node(own, step.parent_id, start, step.latency or 0.0, span, call)
+            self._nodes[step.trace_id].append(node)
 
     def of(self, trace: str | None) -> Trace | None:
         """Return a trace by its id, None where it has fewer than two steps."""

@@ -29,11 +29,17 @@ def grave(require: Callable[..., None]) -> Callable[[Any], list[str]]:
     return check
 
 
+@pytest.fixture
+def small(factory: ModuleType, story: ModuleType) -> Any:
+    """A report of 60 calls with all parts."""
+    return story.story(factory, 60)
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 375)])
 def test_no_view_has_a_serious_finding(
-    open_page: Callable[..., Any], factory: ModuleType, story: ModuleType, grave: Any, scheme: str, width: int
+    open_page: Callable[..., Any], small: Any, grave: Any, scheme: str, width: int
 ) -> None:
-    report = story.story(factory, 60)
+    report = small
     page = open_page(html.render(report), scheme=scheme, width=width, bypass_csp=True).page
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     assert grave(page) == []

@@ -1,4 +1,4 @@
-"""Fifty payloads in every place where a model's words are shown: none runs or loads, and each would if it could."""
+"""Fifty payloads wherever a model's words are shown: none runs or loads, and each would if it could."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ def story(factory: ModuleType, calls: int = 412, *, hostile: bool = False) -> Re
         "4 of 16 rules broke: calls are slower than latency.p95 allows, and answers are less grounded than before."
     )
     return replace(
-        report, run=run, sentence=sentence, aggregates=aggregates(run), before=before, history=_history(report), verdicts=(*report.verdicts, *_drift(report)),
+        report, run=run, sentence=sentence, aggregates=aggregates(run), before=before,
+        history=_history(report), verdicts=(*report.verdicts, *_drift(report)),
         incidents=(Incident("inc-20261120-1", "SEV2", "quality", "Groundedness fell under its floor",
                             ("quality.groundedness",), "detected", "2026-11-20T02:05:00Z"),),
     )  # fmt: skip
@@ -34,8 +35,10 @@ def story(factory: ModuleType, calls: int = 412, *, hostile: bool = False) -> Re
 _BEFORE = {
     "refund": "Refunds are paid within 14 days, no questions asked. Orders above 200 euros need the approval of a "
     "team lead.",
-    "shipping": "Standard shipping costs 4.90 euros and takes 3 to 5 working days. Express shipping costs 12.50 euros.",
-    "account": "The link is valid for 30 minutes, and your account will be locked for an hour after 5 failed attempts.",
+    "shipping": "Standard shipping costs 4.90 euros and takes 3 to 5 working days. "
+    "Express shipping costs 12.50 euros.",
+    "account": "The link is valid for 30 minutes, and your account will be locked for an hour "
+    "after 5 failed attempts.",
 }
 
 
