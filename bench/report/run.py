@@ -161,9 +161,7 @@ def main() -> None:
                 f"{other / own:.0f} times"
             )
         search, sort, slowest = handling(text, options.browser)
-        print(
-            f"{most:,} calls: search {search:.0f} ms, sort {sort:.0f} ms (medians), slowest of both {slowest:.0f} ms"
-        )
+        print(f"{most:,} calls: search {search:.0f} ms, sort {sort:.0f} ms (medians), slowest {slowest:.0f} ms")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"peak memory of this process, all reports of all sizes and their runs included: {peak:.0f} MB")
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
