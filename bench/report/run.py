@@ -104,6 +104,7 @@ def handling(text: str, browser: str) -> tuple[float, float, float]:
         page = chromium.new_page()
         page.goto(path.as_uri())
         page.wait_for_selector("html[data-ready]")
+        page.wait_for_timeout(3000)  # as long as a person takes to see what there is
         search, sort = page.evaluate(_SEARCH), page.evaluate(_SORT)
         chromium.close()
     return statistics.median(search), statistics.median(sort), max(*search, *sort)

@@ -17,7 +17,6 @@ class Calls {
     let last = 0;
     for (const step of data.time) this.start.push(step === null ? null : (last += step));
     this.score = data.scores[0] || new Array(data.n).fill(null);
-    this.rows = new Map(data.id.map((id, row) => [id, row]));
   }
   text(column, row) {
     const [values, codes] = this.data.dict[column];
@@ -39,9 +38,19 @@ class Calls {
     let at = 0;
     return new Set((this.data.rules[rule] || []).map((step) => (at += step)));
   }
+  // Read what a search reads while nobody waits, so that the first one is as fast as the next.
+  prepare(from) {
+    const idle = window.requestIdleCallback || ((work) => setTimeout(work, 50));
+    idle(() => {
+      const to = Math.min(this.n, from + 2000);
+      for (let row = from; row < to; row += 1) this.haystack(row);
+      if (to < this.n) this.prepare(to);
+    });
+  }
   // A link may hold a longer or a shorter id than the page does.
   find(id) {
-    if (this.rows.has(id)) return this.rows.get(id);
+    const whole = this.id.indexOf(id);
+    if (whole >= 0) return whole;
     if (id.length < 4) return -1;
     return this.id.findIndex((own) => own.startsWith(id) || id.startsWith(own));
   }
