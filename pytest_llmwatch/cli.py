@@ -144,7 +144,7 @@ def cmd_init(args: argparse.Namespace) -> int:
 
 def cmd_gate(args: argparse.Namespace) -> int:
     """Judge a stored run or RECORDS."""
-    from pytest_llmwatch import pipeline, pipeline_baseline, pipeline_store
+    from pytest_llmwatch import pipeline, pipeline_baseline, pipeline_page, pipeline_store
 
     setup = pipeline.load_setup(Path(args.budget), args.budget, golden=[Path("golden_sets")])
     store = store_of(args, setup)
@@ -155,6 +155,7 @@ def cmd_gate(args: argparse.Namespace) -> int:
     known = pipeline_store.chosen(args.store, setup.budget.store.url)
     spent = pipeline_store.spent(known, Path(), run=run)
     report = pipeline.judge(run, setup.budget, baselines=found, spent=spent)
+    report = pipeline_page.with_earlier(report, store, Path())
     if args.keep:
         pipeline_store.keep(report, store, Path())
     _show(report, args.output, as_json=args.json, notes=notes)
@@ -163,7 +164,7 @@ def cmd_gate(args: argparse.Namespace) -> int:
 
 def cmd_report(args: argparse.Namespace) -> int:
     """Render a stored run; without a budget, with the verdicts that it was stored with."""
-    from pytest_llmwatch import pipeline
+    from pytest_llmwatch import pipeline, pipeline_page
 
     store = store_of(args)
     run, notes = load(args.runs[0], [], store=store)
@@ -171,6 +172,7 @@ def cmd_report(args: argparse.Namespace) -> int:
         report = pipeline.judge(run, pipeline.load_setup(Path(args.budget), args.budget).budget)
     else:
         report = pipeline.stored_report(run, args.runs[0], store)
+    report = pipeline_page.with_earlier(report, store, Path())
     _show(report, args.output, notes=notes)
     return OK
 

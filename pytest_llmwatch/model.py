@@ -434,6 +434,10 @@ class Report:
     incidents: tuple[Incident, ...] = ()
     history: tuple[Mapping[str, JSON], ...] = ()
     presentation: Presentation = Presentation()
+    before: Run | None = None
+    """The run that was compared with, where it is at hand: its answers stand beside this one's."""
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
+    """Frozen references by golden set that this run was compared with."""
 
 
 @dataclass(frozen=True, slots=True)

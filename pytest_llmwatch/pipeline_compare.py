@@ -42,7 +42,7 @@ def compare(
     """
     from pytest_llmwatch import compare as comparing
 
-    _, before, notes = _samples(base, store, rename)
+    earlier, before, notes = _samples(base, store, rename)
     run, after, more = _samples(candidate, store, rename)
     both = [m for m in before.metrics() if m in after.metrics()]
     if not both:
@@ -61,7 +61,7 @@ def compare(
         )
     options = comparing.Options(alpha=alpha, metrics=metrics, seed=_identity(before))
     outcome = comparing.compare(before, after, options)
-    return outcome, _report(run, outcome, base, (*outcome.notes, *notes, *more))
+    return outcome, _report(run, earlier, outcome, base, (*outcome.notes, *notes, *more))
 
 
 def _samples(
@@ -71,7 +71,7 @@ def _samples(
     return run, samples_of(run, unjudged=unjudged), notes
 
 
-def _report(run: Run, outcome: Outcome, base: str, notes: tuple[str, ...]) -> Report:
+def _report(run: Run, before: Run, outcome: Outcome, base: str, notes: tuple[str, ...]) -> Report:
     from pytest_llmwatch import measure
 
     named = [v.metric for v in outcome.verdicts if v.verdict == outcome.verdict]
@@ -90,6 +90,7 @@ def _report(run: Run, outcome: Outcome, base: str, notes: tuple[str, ...]) -> Re
         aggregates=measure.aggregates(run),
         notes=notes,
         alpha_by_family=outcome.alpha_by_family,
+        before=before,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_telemetry, pipeline_users
+from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_page, pipeline_telemetry, pipeline_users
 from pytest_llmwatch.errors import LlmwatchError
 from pytest_llmwatch.format import plural
 from pytest_llmwatch.model import Report
@@ -279,6 +279,7 @@ class RunHooks:
         state.report = state.store.noted(state.report, GATE_EXIT if custom is None else custom)
         code = state.report.exit_code
         if state.asked:
+            state.report = pipeline_page.with_earlier(state.report, state.store.url, state.store.root)
             self._write()
         state.clear_spool()
         session.exitstatus = code

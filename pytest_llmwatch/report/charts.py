@@ -68,7 +68,7 @@ def histogram(
     *,
     limits: Sequence[tuple[str, float, str]] = (),
     quantiles: Sequence[tuple[str, float | None]] = (),
-    bins: int = 26,
+    bins: int = 22,
 ) -> Histogram | None:
     """Return the distribution of ``values``, None without any.
 
@@ -231,7 +231,7 @@ class Timeline:
     width: float = field(default=1.0)
 
 
-def timeline(calls: Sequence[Call], limit: tuple[str, float] | None = None, slices: int = 26) -> Timeline | None:
+def timeline(calls: Sequence[Call], limit: tuple[str, float] | None = None, slices: int = 20) -> Timeline | None:
     """Return latency by time of start, None where time stamps are missing or all the same."""
     timed = [(t, c) for c in calls if (t := _moment(c.time)) is not None and c.latency is not None]
     if len(timed) < 8:

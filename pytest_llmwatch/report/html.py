@@ -19,14 +19,29 @@ from typing import Any, Literal
 from pytest_llmwatch import __version__
 from pytest_llmwatch import format as fmt
 from pytest_llmwatch.model import Call, Report
-from pytest_llmwatch.report import bodies, breakdown, cases, charts, island, stages, view
+from pytest_llmwatch.report import (
+    bodies,
+    breakdown,
+    cases,
+    changes,
+    charts,
+    island,
+    panels,
+    retrieval,
+    rule_calls,
+    stages,
+    trend,
+    view,
+    waterfall,
+)
 from pytest_llmwatch.report.view import RuleRow
 
 _FACETS = {"model": "model", "feature": "feature", "team": "team", "prompt_version": "prompt", "set": "set"}
 _SCRIPTS = ("core.js", "table.js", "detail.js", "main.js")
+_PARTS = ("incidents", "changes", "history", "traces")
 _CARDS, _MORE, _GROUPS = 3, 7, 8
 _CARD_TEXT = 2400
-_CASE_ROWS, _CASE_ROWS_BARE = 120, 25
+_CASE_ROWS, _CASE_ROWS_BARE = 120, 20
 _STATIC_CALLS = 200
 _ALL_BODIES, _LONG_RUN = 2000, 20_000
 _STATES = {"pass": "holds", "warn": "warn", "fail": "broken", "inconclusive": "undecided", "error": "blind",
@@ -85,7 +100,6 @@ def _hash(text: str) -> str:
 def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
     from markupsafe import Markup
 
-    style = _asset("style.css")
     script = "(() => {\n'use strict';\n" + _asset(*(f"script/{name}" for name in _SCRIPTS)) + "})();\n"
     rows = view.rules(report)
     index = cases.Index(report.run)
@@ -93,9 +107,7 @@ def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
     context: dict[str, Any] = {
         "report": report,
         "version": __version__,
-        "style": Markup(style),  # noqa: S704 - package data
         "script": Markup(script),  # noqa: S704 - package data
-        "style_hash": _hash(style),
         "script_hash": _hash(script),
         "verdict_state": state,
         "verdict_mark": view.MARKS[state][0] if state in view.MARKS else "·",
@@ -111,9 +123,29 @@ def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
     context |= _worst(report, rows, index, options)
     context |= _cases(report, options)
     context |= _charts(report, rows)
-    context |= _calls(report, rows, index, options)
+    context |= _story(report, rows, index, options)
+    context |= _calls(report, rows, index, options, context)
+    # a page carries the rules of the parts that it has
+    style = _asset("style.css", *(f"style/{name}.css" for name in _PARTS if context[name]))
+    context |= {"style": Markup(style), "style_hash": _hash(style)}  # noqa: S704 - package data
     context["contents"] = _contents(context)
     return context
+
+
+def _story(report: Report, rows: list[RuleRow], index: cases.Index, options: HtmlOptions) -> dict[str, Any]:
+    traces = waterfall.Traces(report.run)
+    worst = [c.trace_id for i in _worst_ids(rows) if (c := index.calls.get(i)) is not None]
+    return {
+        "panels": panels.panels(report, rows),
+        "changes": changes.changes(report, index, bodies=options.bodies != "none"),
+        "history": trend.history_of(report),
+        "incidents": report.incidents,
+        "retrievals": retrieval.retrievals(report),
+        "trace_count": traces.count,
+        "traces": traces.worst(worst),
+        "all_traces": traces,
+        "filters": rule_calls.by_rule(report, rows),
+    }
 
 
 def _environment(report: Report) -> list[tuple[str, str]]:
@@ -317,13 +349,16 @@ def _token_facts(report: Report) -> list[tuple[str, str, str | None]]:
     return out
 
 
-def _calls(report: Report, rows: list[RuleRow], index: cases.Index, options: HtmlOptions) -> dict[str, Any]:
+def _calls(
+    report: Report, rows: list[RuleRow], index: cases.Index, options: HtmlOptions, context: Mapping[str, Any]
+) -> dict[str, Any]:
     calls = report.run.calls
     worst = _worst_ids(rows)
     budget = options.bodies_bytes if options.bodies != "none" else 0
     everything = len(calls) <= _ALL_BODIES or options.most is not None
     budget = budget if len(calls) <= _LONG_RUN else budget * 2 // 3  # the columns of a long run take their room
-    kept = island.select(report, index, worst, budget, everything=everything, most=options.most)
+    kept = island.select(report, index, worst, budget, everything=everything, most=options.most,
+                         traces=context["all_traces"])  # fmt: skip
     named = set(worst)
     static = [c for c in calls if c.id in named or c.failed][:_STATIC_CALLS]
     names = sorted(
@@ -332,6 +367,7 @@ def _calls(report: Report, rows: list[RuleRow], index: cases.Index, options: Htm
     ceilings = [v for _, v, kind in _limits(rows, "latency.p95", "latency.max") if kind == "ceiling"]
     columns = island.columns(report, index, kept.places, names)
     columns["slow"] = min(ceilings, default=None)
+    columns["rules"] = {rule: rule_calls.packed(found) for rule, found in context["filters"].items()}
     return {
         "island": island.pack(columns),
         "chunks": kept.chunks,
@@ -381,14 +417,19 @@ def _contents(context: dict[str, Any]) -> list[_Item]:
     items = [
         *([problems] if early else []),
         (True, _Item("rules", "Rules", f"{broken} broken" if broken else None, "broken")),
+        (context["incidents"], _Item("incidents", "Incidents", f"{len(context['incidents'])}", "broken")),
+        (context["changes"], _Item("changes", "What changed")),
         (context["worst"], _Item("worst", "Worst cases")),
         *([] if early else [problems]),
         (context["case_rows"], _Item("cases", "Cases", f"{context['case_total']:,}")),
         (context["failures"] or context["errors"], _Item("failures", "Failures")),
+        (context["history"], _Item("history", "History")),
         (context["latency"] or context["ttft"], _Item("latency", "Latency")),
         (context["breakdowns"], _Item("cost", "Cost and tokens")),
         (context["stages"], _Item("stages", "Stages")),
-        (context["agents"], _Item("agents", "Agents and retrieval")),
+        (context["agents"], _Item("agents", "Agents")),
+        (context["retrievals"], _Item("retrieval", "Retrieval")),
+        (context["traces"], _Item("traces", "Traces", f"{context['trace_count']:,}")),
         (context["report"].run.calls, _Item("calls", "Calls", f"{len(context['report'].run.calls):,}")),
         (True, _Item("about", "About")),
     ]

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 from pytest_llmwatch import format as fmt
 from pytest_llmwatch.report.cases import Cell
 from pytest_llmwatch.report.text import CONTROL, control_name, one_line
+from pytest_llmwatch.report.view import RuleRow
 
 if TYPE_CHECKING:
     import jinja2
@@ -59,6 +60,20 @@ def slug(rule: str) -> str:
     return "rule-" + re.sub(r"[^A-Za-z0-9]+", "-", rule).strip("-")
 
 
+def first_action(row: RuleRow) -> str | None:
+    """Return the first thing to do about a broken rule: its own, else what its layer asks for."""
+    v = row.verdict
+    if v.action:
+        return v.action
+    if v.delta is None:
+        return None
+    return {
+        "availability": "compare the stages of slow calls with the baseline's; look for another model or load",
+        "cost": "compare tokens a call with the baseline's; look for longer prompts, retries, another model",
+        "quality": "read the cases that fell furthest; look for a change of prompt, model or retrieved documents",
+    }[v.layer]
+
+
 def tone(cell: Cell | None) -> int:
     """Return how strongly a cell stands out: 0 good to 3 bad."""
     if cell is None or cell.mean is None:
@@ -91,6 +106,7 @@ def environment() -> jinja2.Environment:
     )
     env.filters |= {
         "vis": visible, "plain": plain, "short": short, "slug": slug, "tone": tone, "tail": tail, "label": label,
-        "headline": headline, "focusable": focusable, "value": fmt.value, "percent": fmt.percent,
+        "headline": headline, "first_action": first_action,
+        "focusable": focusable, "value": fmt.value, "percent": fmt.percent,
     }  # fmt: skip
     return env

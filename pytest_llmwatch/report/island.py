@@ -17,6 +17,7 @@ from datetime import datetime
 from pytest_llmwatch.model import JSON, Call, CaseResult, Report
 from pytest_llmwatch.report import bodies
 from pytest_llmwatch.report.cases import Index, Worst
+from pytest_llmwatch.report.waterfall import Traces, plain
 
 _SHORT_IDS_FROM = 500
 _MAX_SCORES = 2000  # in all: a long run keeps the first scorer's, the others are in its bodies
@@ -90,6 +91,7 @@ def select(
     *,
     everything: bool = False,
     most: int | None = None,
+    traces: Traces | None = None,
 ) -> Bodies:
     """Pack the bodies of the worst and failed calls and of a sample, until ``budget`` bytes are used.
 
@@ -100,6 +102,7 @@ def select(
         budget: Most bytes of packed text.
         everything: Go on with all other calls while the budget lasts.
         most: Most calls; None = no limit.
+        traces: The run's traces, for the steps around a call; None = without.
     """
     calls = report.run.calls
     order = preferred(report, index, worst, everything=everything)[:most]
@@ -108,7 +111,7 @@ def select(
     used = 0
     for at in range(0, len(order), _CHUNK):
         part = order[at : at + _CHUNK]
-        packed = pack([_body(calls[row], index) for row in part])
+        packed = pack([_body(calls[row], index, traces) for row in part])
         if used + len(packed) > budget:
             break
         places |= {row: (len(chunks), position) for position, row in enumerate(part)}
@@ -129,9 +132,10 @@ def preferred(report: Report, index: Index, worst: Iterable[str], *, everything:
     return list(dict.fromkeys(wanted))
 
 
-def _body(call: Call, index: Index) -> JSON:
+def _body(call: Call, index: Index, traces: Traces | None) -> JSON:
     case = Worst(call, index.results.get(call.id), None)
-    return {**bodies.body(case, _TEXT), "id": call.id, "facts": bodies.facts(call)}
+    trace = plain(traces.of(call.trace_id)) if traces is not None else None
+    return {**bodies.body(case, _TEXT), "id": call.id, "facts": bodies.facts(call), "trace": trace}
 
 
 def _not_passed(result: CaseResult | None) -> bool:

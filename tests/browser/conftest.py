@@ -24,17 +24,27 @@ FLAGS = [
 ]
 
 
+def _load(project_root: Path, module: str) -> ModuleType:
+    name = f"llmwatch_browser_{module}"
+    spec = importlib.util.spec_from_file_location(name, project_root / "tests" / "report" / f"{module}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[name] = made
+    spec.loader.exec_module(made)
+    return made
+
+
 @pytest.fixture(scope="session")
 def factory(project_root: Path) -> ModuleType:
     """The module that makes reports."""
-    name = "llmwatch_browser_factory"
-    spec = importlib.util.spec_from_file_location(name, project_root / "tests" / "report" / "factory.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return _load(project_root, "factory")
+
+
+@pytest.fixture(scope="session")
+def story(project_root: Path) -> ModuleType:
+    """The module that makes a report with a past: all parts of the page."""
+    return _load(project_root, "story")
 
 
 # not for the session: while Playwright is open, its event loop runs in this thread, and other tests need their own

@@ -73,6 +73,23 @@ function known(calls, row, extra) {
   return make('table', { class: 'kv' }, table);
 }
 
+// The steps of the call's trace under each other; this call stands out.
+function waterfall(trace, id) {
+  const list = make('ol', { class: 'waterfall' });
+  for (const [name, kind, depth, x, width, time, failed, call, note] of trace.steps) {
+    const step = make('span', { class: 'step d' + depth });
+    step.append(show(call && call !== id ? make('a', { href: '#c-' + encodeURIComponent(call) }) : make('span', {}), name));
+    if (note) step.append(' ', show(make('small', {}), note));
+    if (failed) step.append(' ', show(make('small', { class: 'low' }), '✗ ' + failed));
+    const [svg, bar] = ['svg', 'rect'].map((tag) => document.createElementNS('http://www.w3.org/2000/svg', tag));
+    for (const [key, value] of [['x', x + '%'], ['width', width + '%'], ['y', 3], ['height', 10], ['rx', 2]]) bar.setAttribute(key, value);
+    for (const [key, value] of [['width', '100%'], ['height', 16], ['aria-hidden', 'true']]) svg.setAttribute(key, value);
+    svg.append(bar);
+    list.append(make('li', { class: (call ? 'call' : '') + (failed ? ' bad' : '') + (call === id ? ' own' : '') }, step, svg, make('span', { class: 'num' }, time)));
+  }
+  return list;
+}
+
 class Detail {
   constructor(calls, step, close) {
     Object.assign(this, { calls, close, host: by('detail'), row: -1, back: null });
@@ -103,6 +120,7 @@ class Detail {
     const part = (heading, node) => rest.append(make('h3', {}, heading), node);
     if (body.output) part('Output', texts(body.output, body.evidence));
     if (body.scores.length) part('Scores', scoreList(body));
+    if (body.trace) part('Trace, ' + body.trace.time, waterfall(body.trace, body.id));
     if (body.input) part('Input', texts(body.input, body.evidence));
     if (body.reference) part('Reference', texts(body.reference, body.evidence));
     if (body.context.length) part('Context', make('ol', { class: 'context' }, ...body.context.map((text) => make('li', {}, texts(text, body.evidence)))));

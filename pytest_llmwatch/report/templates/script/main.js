@@ -1,5 +1,5 @@
 // The address holds what is shown: #c-ID a call, #calls?q=...&sort=-latency&c=ID a view of the table.
-const state = { q: '', sort: '', c: '' };
+const state = { q: '', sort: '', c: '', rule: '' };
 for (const [facet] of FACETS) state[facet] = '';
 
 function read() {
@@ -58,6 +58,7 @@ async function boot() {
   });
   route(true);
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
+  calls.prepare(0);
 }
 
 theme();

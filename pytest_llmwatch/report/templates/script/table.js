@@ -17,7 +17,6 @@ class Calls {
     let last = 0;
     for (const step of data.time) this.start.push(step === null ? null : (last += step));
     this.score = data.scores[0] || new Array(data.n).fill(null);
-    this.rows = new Map(data.id.map((id, row) => [id, row]));
   }
   text(column, row) {
     const [values, codes] = this.data.dict[column];
@@ -34,9 +33,24 @@ class Calls {
     if (!this.hay) this.hay = new Array(this.n);
     return this.hay[row] ??= [this.id[row], this.node(row), ...FACETS.map(([f]) => this.text(f, row))].join(' ').toLowerCase();
   }
+  // Rows of the calls behind a rule, kept as differences.
+  behind(rule) {
+    let at = 0;
+    return new Set((this.data.rules[rule] || []).map((step) => (at += step)));
+  }
+  // Read what a search reads while nobody waits, so that the first one is as fast as the next.
+  prepare(from) {
+    const idle = window.requestIdleCallback || ((work) => setTimeout(work, 50));
+    idle(() => {
+      const to = Math.min(this.n, from + 2000);
+      for (let row = from; row < to; row += 1) this.haystack(row);
+      if (to < this.n) this.prepare(to);
+    });
+  }
   // A link may hold a longer or a shorter id than the page does.
   find(id) {
-    if (this.rows.has(id)) return this.rows.get(id);
+    const whole = this.id.indexOf(id);
+    if (whole >= 0) return whole;
     if (id.length < 4) return -1;
     return this.id.findIndex((own) => own.startsWith(id) || id.startsWith(own));
   }
@@ -53,6 +67,10 @@ class Calls {
 function select(calls, state) {
   const wanted = state.q.toLowerCase().split(/\s+/).filter(Boolean);
   const checks = [];
+  if (state.rule) {
+    const behind = calls.behind(state.rule);
+    checks.push((row) => behind.has(row));
+  }
   for (const [facet] of FACETS) {
     if (!state[facet]) continue;
     const [values, codes] = calls.data.dict[facet];
@@ -84,12 +102,14 @@ class Table {
     const host = by('table');
     this.search = make('input', { type: 'search', placeholder: 'Search id, test, model, error …  ( / )', 'aria-label': 'Search calls' });
     this.search.addEventListener('input', () => { this.state.q = this.search.value; this.refresh(true); });
+    this.rule = make('button', { type: 'button', class: 'chip', hidden: true });
+    this.rule.addEventListener('click', () => { this.state.rule = ''; this.refresh(true); });
     this.selects = FACETS.map(([facet, any]) => this.facet(facet, any)).filter(Boolean);
     this.count = make('output', { 'aria-live': 'polite' });
     this.clear = make('button', { type: 'button', class: 'quiet' }, 'Clear');
     this.clear.addEventListener('click', () => {
       for (const [facet] of FACETS) this.state[facet] = '';
-      this.state.q = '';
+      this.state.q = this.state.rule = '';
       this.refresh(true);
     });
     const columns = [['status', 'Status'], ['test', 'Test'], ['model', 'Model'], ['latency', 'Latency', 1], ['ttft', 'TTFT', 1],
@@ -110,7 +130,7 @@ class Table {
       if (row) { this.at = Number(row.dataset.at); this.draw(); this.open(this.rows[this.at]); }
     });
     new ResizeObserver(() => this.draw()).observe(this.view);
-    host.append(make('div', { class: 'tools', role: 'search' }, this.search, ...this.selects, this.clear, this.count), this.view);
+    host.append(make('div', { class: 'tools', role: 'search' }, this.search, this.rule, ...this.selects, this.clear, this.count), this.view);
     host.hidden = false;
     by('static').remove();
   }
@@ -146,7 +166,9 @@ class Table {
       node.value = state[node.dataset.facet] || '';
       node.classList.toggle('on', Boolean(node.value));
     }
-    this.clear.hidden = !(state.q || FACETS.some(([facet]) => state[facet]));
+    this.rule.hidden = !state.rule;
+    if (state.rule) this.rule.replaceChildren('behind ', show(make('code', {}), state.rule), ' ✕');
+    this.clear.hidden = !(state.q || state.rule || FACETS.some(([facet]) => state[facet]));
     for (const head of this.heads) {
       const own = state.sort.replace('-', '') === head.dataset.key;
       head.setAttribute('aria-sort', own ? (state.sort.startsWith('-') ? 'descending' : 'ascending') : 'none');

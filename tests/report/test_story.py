@@ -1,0 +1,189 @@
+"""What changed, the history, traces, retrievals, panels and the calls behind a rule: values, then the page."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from pytest_llmwatch.model import Baseline, BaselineCase, Call, CaseResult, Report, Retrieval, Run, Score, Span
+from pytest_llmwatch.report import changes, html, panels, retrieval, rule_calls, trend, view, waterfall
+from pytest_llmwatch.report.cases import Index
+from pytest_llmwatch.report.diff import words
+from pytest_llmwatch.report.html import HtmlOptions
+
+
+@pytest.fixture(scope="module")
+def report(factory: ModuleType) -> Report:
+    spec = importlib.util.spec_from_file_location("llmwatch_story", Path(__file__).with_name("story.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["llmwatch_story"] = module
+    spec.loader.exec_module(module)
+    made: Report = module.story(factory, 240)
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(report: Report) -> str:
+    return html.render(report)
+
+
+def told(parts: Any, *kinds: str) -> str:
+    return "".join(p.text for p in parts if p.kind in kinds)
+
+
+def test_a_word_diff_gives_both_texts_back() -> None:
+    old = "Refunds are paid within 14 days. Ask a team lead."
+    new = "Refunds are paid within 48 hours. Ask a team lead. Mr. Calder signs."
+    found = words(old, new)
+    assert found is not None
+    assert told(found, "same", "new") == new
+    assert told(found, "gone") == "14 days"
+    assert [p.text for p in found if p.kind == "new"] == ["48 hours", " Mr. Calder signs."]
+
+
+def test_texts_with_little_in_common_have_no_diff_and_equal_ones_no_change() -> None:
+    assert words("alpha beta gamma", "one two three") is None
+    same = words("as it was", "as it was")
+    assert same is not None
+    assert {p.kind for p in same} == {"same"}
+
+
+def test_long_unchanged_text_is_cut_in_the_middle() -> None:
+    text = " ".join(f"word{i}" for i in range(200))
+    found = words(text + " end", text + " fin")
+    assert found is not None
+    assert found[0].left_out > 500
+    assert len(found[0].text) + found[0].left_out + len(found[0].after) == len(text) + 1
+
+
+def test_forest_places_the_interval_around_the_difference_on_the_worse_side(report: Report) -> None:
+    scores, rest = changes.forests(report)
+    line = scores.lines[0]
+    assert (line.metric, line.delta, line.interval) == ("groundedness", "−0.051", "−0.078 to −0.024")
+    assert line.low < line.at < line.high < scores.zero == 50.0
+    assert line.worse_left
+    assert [x.metric for x in rest.lines] == ["latency", "cost_usd"]
+    assert not rest.lines[0].worse_left
+    assert rest.lines[0].delta == "+6.0 %"
+
+
+def test_cases_that_fell_furthest_stand_beside_the_baselines_answers(report: Report) -> None:
+    found = changes.changes(report, Index(report.run))
+    assert found is not None
+    assert found.texts
+    drops = [float(m.drop.replace("−", "-")) for m in found.moved]
+    assert drops == sorted(drops)
+    assert drops[0] < -0.2
+    assert any(m.diff is not None and told(m.diff, "gone") for m in found.moved)
+    bare = changes.changes(report, Index(report.run), bodies=False)
+    assert bare is not None
+    assert all(m.now is None and m.before is None and m.reference is None for m in bare.moved)
+
+
+def test_a_baseline_file_gives_figures_without_texts() -> None:
+    result = CaseResult("t::a", "s", "a", scores=(Score("relevance", 0.5),), output="now")
+    run = Run("r", "2026-01-01T00:00:00Z", results=(result,))
+    base = Baseline("b" * 12, "s", "t", cases={"a": BaselineCase("p", {"relevance": (0.9, 1.0, None)})})
+    found = changes.changes(Report(run, "pass", "x", 0, baselines={"s": base}), Index(run))
+    assert found is not None
+    assert (found.worse, found.texts, found.moved[0].drop) == (1, False, "−0.450")
+    assert changes.changes(Report(run, "pass", "x", 0), Index(run)) is None
+
+
+def test_history_puts_what_drifts_first_and_names_the_run(report: Report) -> None:
+    found = trend.history_of(report)
+    assert found is not None
+    assert found.builds == 27
+    first = found.charts[0]
+    assert first.metric == "groundedness"
+    assert first.worse
+    assert "run-20" in first.said
+    assert first.change is not None
+    assert first.sum_line is not None
+    assert first.points[-1].last
+    assert sum(p.out for p in first.points) >= 6
+    relevance = next(c for c in found.charts if c.metric == "passed")
+    assert not relevance.said
+    assert trend.history_of(replace(report, history=())) is None
+
+
+def test_a_waterfall_nests_steps_and_survives_a_ring_of_parents() -> None:
+    at = "2026-01-01T00:00:0{}Z".format
+    spans = (
+        Span("a", "agent", trace_id="t", time=at(0), latency=4.0),
+        Span("b", "search", trace_id="t", parent_id="a", time=at(1), latency=1.0, error="down"),
+    )
+    call = Call("c", trace_id="t", parent_id="b", span_id="c", time=at(2), latency=2.0, model="m")
+    found = waterfall.Traces(Run("r", at(0), calls=(call,), spans=spans)).of("t")
+    assert found is not None
+    assert [(s.name, s.depth, s.x, s.width) for s in found.steps] == [
+        ("agent", 0, 0.0, 100.0), ("search", 1, 25.0, 25.0), ("m", 2, 50.0, 50.0),
+    ]  # fmt: skip
+    assert (found.failed, found.duration) == (1, "4.00 s")
+    ring = tuple(replace(s, parent_id=p) for s, p in zip(spans, ("b", "a"), strict=True))
+    looped = waterfall.Traces(Run("r", at(0), spans=ring)).of("t")
+    assert looped is not None
+    assert len(looped.steps) == 2
+    assert waterfall.Traces(Run("r", at(0), calls=(call,))).of("t") is None
+
+
+def test_retrievals_that_missed_come_first() -> None:
+    result = CaseResult("n", "s", "a", call_ids=("c",), expected_documents=("d9",))
+    hit = Retrieval("found", ids=("d1", "d9"), scores=(0.8, 0.7))
+    miss = Retrieval("missed", ids=("d1",))
+    spans = tuple(Span(str(i), "r", nodeid="n", retrieval=r) for i, r in enumerate((hit, miss, Retrieval("none"))))
+    run = Run("r", "t", results=(result,), spans=spans)
+    found = retrieval.retrievals(Report(run, "none", "", 0))
+    assert found is not None
+    assert [(f.query, f.bad, f.rank) for f in found.shown] == [
+        ("missed", True, None), ("none", True, None), ("found", False, 2),
+    ]  # fmt: skip
+    assert found.shown[0].missing == ("d9",)
+    assert retrieval.retrievals(Report(Run("r", "t"), "none", "", 0)) is None
+
+
+def test_the_four_panels_stand_in_order_with_their_worst_rule(report: Report) -> None:
+    found = panels.panels(report, view.rules(report))
+    assert [p.name for p in found] == ["Latency", "Throughput", "Cost", "Quality"]
+    assert [p.state.state if p.state else None for p in found] == ["broken", None, "blind", "broken"]
+    assert all(p.figure != "–" and p.bars for p in found)
+    empty = panels.panels(Report(Run("r", "t"), "none", "", 0), [])
+    assert [p.figure for p in empty] == ["–", "–", "–", "–"]
+
+
+def test_behind_a_rule_are_the_calls_that_break_it(report: Report) -> None:
+    found = rule_calls.by_rule(report, view.rules(report))
+    limit = 1.8
+    slow = [i for i, c in enumerate(report.run.calls) if c.latency is not None and c.latency > limit]
+    assert found["latency.p95"] == slow
+    assert "latency.p50" not in found, "it holds"
+    scoped = found["scope.feature:refunds.quality.groundedness"]
+    named = next(v for v in report.verdicts if v.scope)
+    own = {i for i in scoped if report.run.calls[i].feature == "refunds"}
+    assert own
+    assert set(scoped) - own <= {i for i, c in enumerate(report.run.calls) if c.id in named.worst}
+    assert rule_calls.packed([3, 5, 9]) == [3, 2, 4]
+
+
+def test_the_page_has_all_parts_in_order_and_an_action_on_each_broken_rule(page: str, report: Report) -> None:
+    parts = ("rules", "incidents", "changes", "worst", "cases", "failures", "history", "latency", "cost",
+             "retrieval", "traces", "calls", "about")  # fmt: skip
+    places = [page.index(f'<section id="{name}">') for name in parts]
+    assert places == sorted(places)
+    assert page.index('class="panels"') < places[0]
+    assert page.count('<p class="first">') == sum(r.state == "broken" for r in view.rules(report))
+    assert 'href="#calls?rule=latency.p95&amp;sort=-latency"' in page
+
+
+def test_a_page_without_bodies_tells_no_text_of_either_run(report: Report) -> None:
+    bare = html.render(report, HtmlOptions(bodies="none"))
+    assert '<section id="changes">' in bare
+    assert "no questions asked" not in bare
