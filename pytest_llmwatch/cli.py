@@ -15,6 +15,7 @@ from pytest_llmwatch import (
     cli_cassettes,
     cli_compare,
     cli_history,
+    cli_incidents,
     cli_judge,
     cli_merge,
     cli_plan,
@@ -98,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli_history.add(commands)
     cli_merge.add(commands)
     cli_judge.add(commands)
+    cli_incidents.add(commands)
 
     budget = commands.add_parser("budget", help="check, suggest, or print the schema of a budget")
     _budget_commands(budget)
@@ -140,7 +142,7 @@ def cmd_init(args: argparse.Namespace) -> int:
 
 def cmd_gate(args: argparse.Namespace) -> int:
     """Judge a stored run or RECORDS."""
-    from pytest_llmwatch import pipeline, pipeline_baseline, pipeline_store
+    from pytest_llmwatch import pipeline, pipeline_baseline, pipeline_incidents, pipeline_store
 
     setup = pipeline.load_setup(Path(args.budget), args.budget, golden=[Path("golden_sets")])
     store = store_of(args, setup)
@@ -151,6 +153,8 @@ def cmd_gate(args: argparse.Namespace) -> int:
     known = pipeline_store.chosen(args.store, setup.budget.store.url)
     spent = pipeline_store.spent(known, Path(), run=run)
     report = pipeline.judge(run, setup.budget, baselines=found, spent=spent)
+    folder = args.output or Path(DEFAULT_REPORT)
+    report = pipeline_incidents.attach(report, setup.budget, url=known, root=Path(), folder=folder, keep=args.keep)
     if args.keep:
         pipeline_store.keep(report, store, Path())
     _show(report, args.output, as_json=args.json, notes=notes)

@@ -143,7 +143,7 @@ def advance(
         same = _match(incident, [i for i in current if i.id not in taken])
         if same is None:
             before = _match(incident, [i for i in mine if i.state not in OPEN][::-1])
-            here = dataclasses.replace(incident, earlier=before.id if before else None)
+            here = dataclasses.replace(incident, time=now, earlier=before.id if before else None)
             new.append(entry(here.id, "detected", now, run=run.run_id, data=here))
             if here.triage.get("share") is not None:
                 new.append(entry(here.id, "triaged", now, run=run.run_id, by="llmwatch", text=triage_text(here)))

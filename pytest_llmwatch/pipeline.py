@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch import __version__, pipeline_store, pipeline_users
+from pytest_llmwatch import __version__, pipeline_incidents, pipeline_store, pipeline_users
 from pytest_llmwatch.budget import Budget, check_scorers, empty_budget, load_budget
 from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.model import (
@@ -360,6 +360,7 @@ def write_outputs(report: Report, folder: Path) -> dict[str, Path]:
     from pytest_llmwatch.store import files
 
     folder.mkdir(parents=True, exist_ok=True)
+    report = dataclasses.replace(report, notes=(*report.notes, *pipeline_incidents.write(report, folder)))
     atomic.write_text(folder / "report.html", html.render(report))
     atomic.write_text(folder / "summary.md", markdown.render(report))
     atomic.write_text(folder / "events.jsonl", "".join(line.rstrip("\n") + "\n" for line in logs.render(report)))

@@ -2,7 +2,8 @@
 
 ``runs`` holds a row per run with what lists and trends need, ``parts`` the run itself in compressed pieces of a
 megabyte, as its files would be: append-only, and read back to the same bytes. ``figures`` repeats the totals as
-rows for dashboards, ``spent`` what day and month budgets sum, also of runs that were cut off. ``journal`` holds what happened to incidents.
+rows for dashboards, ``spent`` what day and month budgets sum, also of runs that were cut off.
+``journal`` holds what happened to incidents.
 """
 
 from __future__ import annotations
