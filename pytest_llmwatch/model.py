@@ -395,8 +395,8 @@ class Incident:
     """A broken budget, seen as something that people have to act on.
 
     ``category`` is an id of ``incidents_data/categories.toml``, ``layers`` the rules' layers, worst first.
-    ``since`` is the first bad build (``run_id time commit builds at_least``). The mappings hold what a page or a message
-    shows; their keys are documented in ``docs/reference/incidents.md``. Times are ISO 8601 UTC.
+    ``since`` is the first bad build (``run_id time commit builds at_least``). The mappings hold what a page or
+    a message shows; their keys are documented in ``docs/reference/incidents.md``. Times are ISO 8601 UTC.
     """
 
     id: str

@@ -75,8 +75,8 @@ def _at(place: int) -> str:
 
 def _drill(name: str, data: Path, folder: Path, shown: bool) -> Drill:
     plan = tomllib.loads((data / name / "drill.toml").read_text(encoding="utf-8"))
-    setup = pipeline.load_setup(data / name / "budget.toml", f"{name}/budget.toml")
-    good = files.load_run(data / plan.get("before", "before"))
+    setup = pipeline.load_setup(data / "budget.toml", "budget.toml")
+    good = files.load_run(data / "before")
     bad = files.load_run(data / name / "during")
     url = str(folder / "store")
     reports: list[Report] = []
