@@ -23,7 +23,8 @@ from llmock.testing import LLMockServer
 
 ROOT = Path(__file__).resolve().parent.parent
 DRILLS = ROOT / "pytest_llmwatch" / "incidents_data" / "drills"
-MODEL = "gpt-4o-mini"
+BURST = 4
+"""Questions whose calls the rate limit refuses."""
 
 PAGES = {
     "refunds": "A refund is paid within 14 days of the return.",
@@ -189,7 +190,7 @@ def beside(page: str, place: int) -> Reply:
     """Return words of the page that do not answer the question."""
     must = QUESTIONS[page][1]
     words = PAGES[page].replace(must, "").strip(" .")
-    return said(page, place, words) if place % 3 else said(page, place)
+    return said(page, place, words) if place % 2 else said(page, place)
 
 
 def refused(page: str, place: int) -> Reply:
@@ -213,10 +214,11 @@ TROUBLES: dict[str, Trouble] = {
         "A new prompt dropped the words that hold the answer to the page.", ("quality.groundedness",),
         "prompt version changed", text=invented),
     "rate_limits": Trouble(
-        "A burst: each first attempt meets a 429.", ("errors.rate_limited",), "met a 429"),
+        "A burst at the start: the first calls and their retries meet a 429.", ("errors.rate_limited",), "met a 429",
+        faults=lambda: iter([Fail(429, retry_after=0.01, message="rate limit reached", times=2 * BURST)])),
     "outage": Trouble(
-        "The provider answers 503 from the second question on.", ("errors.rate",), "a server that was down",
-        severity="SEV1"),
+        "The provider answers 503 to everything.", ("errors.rate",), "a server that was down",
+        severity="SEV1", faults=lambda: iter([Fail(503, message="upstream connect error", times=None)])),
     "quality": Trouble(
         "A smaller model answers now, and leaves out what was asked.", ("quality.must_mention",), "the model changed",
         text=beside),
@@ -232,19 +234,16 @@ TROUBLES: dict[str, Trouble] = {
 
 
 def replies(name: str | None) -> Iterator[Any]:
-    """Yield what the server does, in order: a tool call, then the answer, for each question."""
+    """Yield what the server does: a tool call, then the answer, for each question; faults come first."""
     trouble = TROUBLES.get(name or "")
     text = trouble.text if trouble and trouble.text else said
     if trouble and trouble.faults:
         yield from trouble.faults()
     for place, page in enumerate(QUESTIONS):
-        if name == "outage" and place == 1:
-            yield Fail(503, message="upstream connect error", times=None)
-            return
-        for answer in (Reply(tool_calls=(ToolCall("stock", {"item": page}),)), text(page, place)):
-            if name == "rate_limits":
-                yield Fail(429, retry_after=0.01, message="rate limit reached for requests")
-            yield answer
+        if name == "rate_limits" and place < BURST:
+            continue  # no answer comes: the call and its one retry meet a 429
+        yield Reply(tool_calls=(ToolCall("stock", {"item": page}),))
+        yield text(page, place)
 
 
 def record(name: str | None, target: Path) -> dict[str, Any]:
