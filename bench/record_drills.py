@@ -1,7 +1,7 @@
 """Record the incidents of `llmwatch incidents drill`: a small application, and llmock in trouble of each kind.
 
-Run it where the package's data is to be made anew: ``python bench/record_drills.py [CATEGORY]...``. Every call is a
-real request of the openai SDK to a real server on loopback; what breaks is the server, a tool, the index, the
+Run it to make the package's data anew: ``python bench/record_drills.py [CATEGORY]...``. Every call is a real
+request of the openai SDK to a real server on loopback; what breaks is the server, a tool, the index, the
 prompt or the model's answers.
 """
 
@@ -52,7 +52,7 @@ QUESTIONS = {
 }
 
 BUDGET = """\
-# The budget of the drills: one limit of each kind, so that every incident also breaks what it should not be told as.
+# The budget of the drills: a limit of each kind, so that an incident could be mistaken for another.
 [latency]
 p95 = { fail = "250 ms", test = false }
 
@@ -69,7 +69,7 @@ input_per_call = 160
 [quality]
 pass_rate = 0.95
 json = 0.95
-groundedness = 0.70
+groundedness = 0.60
 must_mention = 0.90
 
 [safety]
@@ -86,7 +86,7 @@ empty_rate = 0.10
 thumbs_down_rate = 0.20
 """
 
-APP = '''
+APP = """
 import json, os
 import openai
 from pytest_llmwatch import retrieval, span, tag, tool
@@ -96,7 +96,7 @@ TROUBLE = os.environ["TROUBLE"]
 VERSION = "p2" if TROUBLE in ("cost_spike", "output_format", "hallucination") else "p1"
 MODEL = "gpt-4.1-nano" if TROUBLE == "quality" else "gpt-4o-mini"
 SYSTEM = "Answer from the page as JSON with answer and page."
-LONG = " Here are examples of good answers, and of the tone of the house. ".join("Be kind and complete." for _ in range(40))
+LONG = " Here are examples of good answers, and of the tone of the house. " * 40
 TOOLS = [{"type": "function", "function": {"name": "stock", "parameters": {
     "type": "object", "properties": {"item": {"type": "string"}}, "required": ["item"]}}}]
 
@@ -135,9 +135,9 @@ def answer(question, page, place):
             messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
         done = client.chat.completions.create(model=MODEL, messages=messages)
         return done.choices[0].message.content or ""
-'''
+"""
 
-TEST = '''
+TEST = """
 import json, os
 import pytest
 import shop
@@ -153,7 +153,7 @@ def test_shop(place, llm_watch):
     llm_watch.outcome(feedback="thumbs_down" if unhappy else "thumbs_up")
     case = {"input": question, "context": [shop.PAGES[page]], "must_mention": [must]}
     llm_watch.score(text, case=case, scorers=["json", "groundedness", "must_mention", "refusal"])
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -207,21 +207,23 @@ TROUBLES: dict[str, Trouble] = {
         "The upstream takes most of a second for each answer.", ("latency.p95",), "",
         faults=lambda: iter([Delay(0.4, times=None)])),
     "cost_spike": Trouble(
-        "A new prompt carries forty examples.", ("tokens.input_per_call", "cost.per_call_usd"), "input tokens a call rose"),
+        "A new prompt carries forty examples.", ("tokens.input_per_call", "cost.per_call_usd"),
+        "input tokens a call rose"),
     "tool_failure": Trouble(
         "The stock API times out behind the tool.", ("agent.tool_error_rate",), "the tool stock failed"),
     "hallucination": Trouble(
         "A new prompt dropped the words that hold the answer to the page.", ("quality.groundedness",),
         "prompt version changed", text=invented),
     "rate_limits": Trouble(
-        "A burst at the start: the first calls and their retries meet a 429.", ("errors.rate_limited",), "met a 429",
+        "A burst at the start: the first calls and their retries meet a 429.", ("errors.rate_limited",),
+        "met a 429",
         faults=lambda: iter([Fail(429, retry_after=0.01, message="rate limit reached", times=2 * BURST)])),
     "outage": Trouble(
         "The provider answers 503 to everything.", ("errors.rate",), "a server that was down",
         severity="SEV1", faults=lambda: iter([Fail(503, message="upstream connect error", times=None)])),
     "quality": Trouble(
-        "A smaller model answers now, and leaves out what was asked.", ("quality.must_mention",), "the model changed",
-        text=beside),
+        "A smaller model answers now, and leaves out what was asked.", ("quality.must_mention",),
+        "the model changed", text=beside),
     "retrieval_failure": Trouble(
         "The index lost most of the handbook; the model invents the rest.",
         ("retrieval.empty_rate", "quality.groundedness"), "got nothing from their retrieval", text=invented),

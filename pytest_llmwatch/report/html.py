@@ -19,7 +19,7 @@ from typing import Any, Literal
 from pytest_llmwatch import __version__
 from pytest_llmwatch import format as fmt
 from pytest_llmwatch.model import Call, Report
-from pytest_llmwatch.report import bodies, breakdown, cases, charts, island, stages, view
+from pytest_llmwatch.report import bodies, breakdown, cases, charts, incidents, island, stages, view
 from pytest_llmwatch.report.view import RuleRow
 
 _FACETS = {"model": "model", "feature": "feature", "team": "team", "prompt_version": "prompt", "set": "set"}
@@ -104,6 +104,7 @@ def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
         "facts": view.facts(report),
         "fact_names": {"cost": "cost", "duration": "time taken"},
         "problems": _problems(report),
+        "incidents": incidents.rows(report),
         "environment": _environment(report),
         "alphas": [(k, f"{v:g}") for k, v in sorted(report.alpha_by_family.items())],
     }
@@ -381,6 +382,7 @@ def _contents(context: dict[str, Any]) -> list[_Item]:
     items = [
         *([problems] if early else []),
         (True, _Item("rules", "Rules", f"{broken} broken" if broken else None, "broken")),
+        (context["incidents"], _Item("incidents", "Incidents", f"{len(context['incidents'])}")),
         (context["worst"], _Item("worst", "Worst cases")),
         *([] if early else [problems]),
         (context["case_rows"], _Item("cases", "Cases", f"{context['case_total']:,}")),
