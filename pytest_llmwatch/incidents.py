@@ -199,7 +199,7 @@ def _affected(facts: Facts) -> dict[str, JSON]:
 
 def _worst(verdicts: Sequence[Verdict], facts: Facts, page: str) -> tuple[dict[str, JSON], ...]:
     most = policy()["bounds"]["worst"]
-    named = [i for v in verdicts for i in v.worst]
+    named = [i for v in verdicts for i in v.worst if i in facts.hit]
     order = [i for i in dict.fromkeys([*named, *sorted(facts.hit)]) if i in facts.index.calls]
     return tuple(_call(facts.index.calls[i], facts, page) for i in order[:most])
 

@@ -113,7 +113,7 @@ class Index:
         return {"tool": {n for n in tools if n}, "retrieval": {n for n in empty if n}}
 
     def hit(self, verdict: Verdict) -> frozenset[str]:
-        """Return the ids of the calls that a broken rule is about; at least those that it names as worst."""
+        """Return the ids of the calls that a broken rule is about, by default those that it names as worst."""
         name = plain_rule(verdict.rule)
         table, _, key = name.partition(".")
         calls = self.within(verdict.scope)
@@ -135,7 +135,8 @@ class Index:
             found = (c.id for c in calls if self._empty(c))
         elif table == "cost" and key in ("run_usd", "day_usd", "month_usd", "per_hour_usd", "rate"):
             found = (c.id for c in calls if c.cost.usd)
-        hit = named | frozenset(found)
+        # worst calls are the worst there are, not all of them beyond the limit: they stand in where nothing else does
+        hit = frozenset(found) or named
         if table == "agent" and key.startswith(("tool", "task")):
             hit |= frozenset(c.id for c in calls if c.nodeid in self._trouble_nodes["tool"])
         return hit
