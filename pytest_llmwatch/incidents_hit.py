@@ -135,7 +135,7 @@ class Index:
             found = (c.id for c in calls if self._empty(c))
         elif table == "cost" and key in ("run_usd", "day_usd", "month_usd", "per_hour_usd", "rate"):
             found = (c.id for c in calls if c.cost.usd)
-        # worst calls are the worst there are, not all of them beyond the limit: they stand in where nothing else does
+        # the worst calls need not be beyond the limit: they stand in where nothing else tells
         hit = frozenset(found) or named
         if table == "agent" and key.startswith(("tool", "task")):
             hit |= frozenset(c.id for c in calls if c.nodeid in self._trouble_nodes["tool"])

@@ -157,7 +157,8 @@ def test_causes_are_read_from_the_last_good_build(judged: Any, call: Any) -> Non
 def test_a_budget_overrides_parts_of_a_runbook() -> None:
     given = parse_budget(
         '[[runbook]]\ncategory = "Latency spike"\nminutes = 5\nurl = "https://wiki.example/latency"\n'
-        '[[runbook]]\nrule = "latency.p95"\nescalation = ["me"]\n[[runbook]]\ncategory = "none such"\nminutes = 1\n',
+        '[[runbook]]\nrule = "latency.p95"\nescalation = ["me"]\n'
+        '[[runbook]]\ncategory = "none such"\nminutes = 1\n',
         display="budget.toml",
     ).runbooks
     book = runbook("latency_spike", ["latency.p95"], given)

@@ -172,7 +172,7 @@ def test_a_torn_journal_is_told_and_the_rest_read(build: Any, tmp_path: Path) ->
     assert known.run_id == "r2"
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a device that is always full")  # noqa: PTH110
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a device that is always full")
 def test_a_full_disk_is_a_note_and_changes_no_verdict(build: Any, tmp_path: Path) -> None:
     journal = tmp_path / "store" / "journals"
     journal.mkdir(parents=True)
@@ -209,8 +209,9 @@ def test_ten_thousand_incidents_are_listed_bounded_and_none_is_lost(
     (found,) = build(".llmwatch", "r1", 10, 3.0).incidents
     store = open_store(".llmwatch", tmp_path)
     small = dataclasses.replace(found, rules=("cost.run_usd",), category="cost_spike", worst=(), evidence={})
-    more = (dataclasses.replace(small, id=f"inc-20260101-{i:06d}") for i in range(9_999))
-    store.append("incidents", [incidents_life.entry(i.id, "detected", at(1), data=i) for i in more])
+    one = incidents_life.entry(small.id, "detected", at(1), data=small)
+    ids = [f"inc-20260101-{i:06d}" for i in range(9_999)]
+    store.append("incidents", [{**one, "id": i, "incident": i, "data": {**one["data"], "id": i}} for i in ids])
     (again,) = build(".llmwatch", "r2", 11, 3.0).incidents
     assert again.id == found.id
     assert cli.main(["incidents", "list"]) == 0
