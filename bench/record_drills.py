@@ -7,11 +7,13 @@ prompt or the model's answers.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from llmock.scenarios import Delay, Fail, Reply, ToolCall
 from llmock.testing import LLMockServer
 
 ROOT = Path(__file__).resolve().parent.parent
-DRILLS = ROOT / "pytest_llmwatch" / "incidents_data" / "drills"
+PACKED = ROOT / "pytest_llmwatch" / "incidents_data" / "drills.tar.xz"
 BURST = 4
 """Questions whose calls the rate limit refuses."""
 
@@ -277,6 +279,32 @@ def record(name: str | None, target: Path) -> dict[str, Any]:
         return data
 
 
+def unpack(folder: Path) -> None:
+    """Unpack what was recorded before, so that one category can be recorded again."""
+    if not PACKED.exists():
+        return
+    with tarfile.open(PACKED) as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            if content is not None:
+                path = folder / member.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.read())
+
+
+def pack(folder: Path) -> None:
+    """Pack ``folder``: lines as they are, since what is compressed alone cannot be compressed together."""
+    for path in folder.rglob("*.gz"):
+        path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+    with tarfile.open(PACKED, "w:xz", preset=9) as archive:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            info = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            info.size = path.stat().st_size
+            with path.open("rb") as file:
+                archive.addfile(info, file)
+
+
 def plan(name: str, data: dict[str, Any]) -> str:
     """Return drill.toml: what the chain has to show."""
     trouble = TROUBLES[name]
@@ -295,17 +323,24 @@ def plan(name: str, data: dict[str, Any]) -> str:
 
 def main(names: list[str]) -> None:
     """Record the good run, and the named troubles (all by default)."""
-    DRILLS.mkdir(parents=True, exist_ok=True)
-    (DRILLS / "budget.toml").write_text(BUDGET)
+    with tempfile.TemporaryDirectory() as name:
+        unpack(Path(name))
+        record_all(names, Path(name))
+        pack(Path(name))
+
+
+def record_all(names: list[str], drills: Path) -> None:
+    """Record into ``drills``."""
+    (drills / "budget.toml").write_text(BUDGET)
     if not names or "before" in names:
-        good = record(None, DRILLS / "before")
+        good = record(None, drills / "before")
         bad = [v["rule"] for v in good["verdicts"] if v["verdict"] != "pass"]
         print("before", good["verdict"], bad)
     for name in names or TROUBLES:
         if name in TROUBLES:
-            data = record(name, DRILLS / name / "during")
+            data = record(name, drills / name / "during")
             print(name, {v["rule"]: v["observed"] for v in data["verdicts"] if v["verdict"] != "pass"})
-            (DRILLS / name / "drill.toml").write_text(plan(name, data))
+            (drills / name / "drill.toml").write_text(plan(name, data))
 
 
 if __name__ == "__main__":

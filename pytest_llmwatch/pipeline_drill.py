@@ -1,13 +1,16 @@
 """The drill: a recorded incident of each category goes through the whole chain, from verdict to review.
 
-Each is two recorded runs of one small application (``incidents_data/drills``): before the trouble, and in it. What
-the chain has to show is said in the drill's ``drill.toml``; nothing is asked of a model or a network.
+Each is two recorded runs of one small application (``incidents_data/drills.tar.xz``): before the trouble, and in it.
+What the chain has to show is said in the drill's ``drill.toml``; nothing is asked of a model or a network.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gzip
+import io
+import tarfile
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -23,7 +26,7 @@ from pytest_llmwatch.incidents_life import clock
 from pytest_llmwatch.model import Incident, Report, Run
 from pytest_llmwatch.store import files
 
-DRILLS = "drills"
+DRILLS = "drills.tar.xz"
 _TIMES = ("10:00", "11:00", "11:04", "11:09", "12:00", "12:30")
 """When the good build, the bad one, the acknowledgement, the mitigation, the clean build and the review happen."""
 
@@ -53,10 +56,28 @@ def drill(name: str, keep: Path | None = None) -> Drill:
     Raises:
         UsageError: There is no recorded incident of this category.
     """
-    with _folder(keep) as folder, resources.as_file(resources.files("pytest_llmwatch") / FOLDER / DRILLS) as data:
+    with _folder(keep) as folder, tempfile.TemporaryDirectory(prefix="llmwatch-recorded-") as unpacked:
+        data = _unpack(Path(unpacked))
         if not (data / name / "drill.toml").is_file():
             raise UsageError(f"there is no recorded incident of category {name!r}", slug="incident-category")
         return _drill(name, data, folder, keep is not None)
+
+
+def _unpack(target: Path) -> Path:
+    """Unpack the recorded runs; packed together they take a quarter of the room, since they are so alike."""
+    packed = (resources.files("pytest_llmwatch") / FOLDER / DRILLS).read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:xz") as archive:
+        for member in archive:
+            content = archive.extractfile(member)
+            if content is None:
+                continue
+            path = target / member.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            data = content.read()
+            if path.suffix == ".jsonl":
+                path, data = path.with_name(f"{path.name}.gz"), gzip.compress(data, 1)
+            path.write_bytes(data)
+    return target
 
 
 @contextlib.contextmanager
