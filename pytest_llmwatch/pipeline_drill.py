@@ -1,6 +1,6 @@
 """The drill: a recorded incident of each category goes through the whole chain, from verdict to review.
 
-Each is two recorded runs of one small application (``incidents_data/drills.tar.xz``): before the trouble, and in it.
+Each is two recorded runs of one small application (packed in ``incidents_data``): before the trouble, and in it.
 What the chain has to show is said in the drill's ``drill.toml``; nothing is asked of a model or a network.
 """
 
