@@ -17,6 +17,7 @@ from pytest_llmwatch import (
     cli_export,
     cli_history,
     cli_import,
+    cli_incidents,
     cli_judge,
     cli_merge,
     cli_plan,
@@ -102,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli_export.add(commands)
     cli_import.add(commands)
     cli_judge.add(commands)
+    cli_incidents.add(commands)
 
     budget = commands.add_parser("budget", help="check, suggest, or print the schema of a budget")
     _budget_commands(budget)
@@ -144,7 +146,7 @@ def cmd_init(args: argparse.Namespace) -> int:
 
 def cmd_gate(args: argparse.Namespace) -> int:
     """Judge a stored run or RECORDS."""
-    from pytest_llmwatch import pipeline, pipeline_baseline, pipeline_page, pipeline_store
+    from pytest_llmwatch import pipeline, pipeline_baseline, pipeline_incidents, pipeline_page, pipeline_store
 
     setup = pipeline.load_setup(Path(args.budget), args.budget, golden=[Path("golden_sets")])
     store = store_of(args, setup)
@@ -156,6 +158,8 @@ def cmd_gate(args: argparse.Namespace) -> int:
     spent = pipeline_store.spent(known, Path(), run=run)
     report = pipeline.judge(run, setup.budget, baselines=found, spent=spent)
     report = pipeline_page.with_earlier(report, store, Path())
+    folder = args.output or Path(DEFAULT_REPORT)
+    report = pipeline_incidents.attach(report, setup.budget, url=known, root=Path(), folder=folder, keep=args.keep)
     if args.keep:
         pipeline_store.keep(report, store, Path())
     _show(report, args.output, as_json=args.json, notes=notes)

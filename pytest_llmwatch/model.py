@@ -392,7 +392,12 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A broken budget, seen as something that people have to act on."""
+    """A broken budget, seen as something that people have to act on.
+
+    ``category`` is an id of ``incidents_data/categories.toml``, ``layers`` the rules' layers, worst first.
+    ``since`` is the first bad build (``run_id time commit builds at_least``). The mappings hold what a page or
+    a message shows; their keys are documented in ``docs/reference/incidents.md``. Times are ISO 8601 UTC.
+    """
 
     id: str
     severity: Literal["SEV1", "SEV2", "SEV3", "SEV4"]
@@ -402,6 +407,27 @@ class Incident:
     state: str = "detected"
     time: str | None = None
     timeline: tuple[Mapping[str, JSON], ...] = ()
+    layers: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    what: str = ""
+    run_id: str | None = None
+    """The newest run that shows it; of a resolved one the last that did."""
+    branch: str | None = None
+    since: Mapping[str, JSON] = field(default_factory=dict)
+    figures: tuple[Mapping[str, JSON], ...] = ()
+    metrics: Mapping[str, JSON] = field(default_factory=dict)
+    affected: Mapping[str, JSON] = field(default_factory=dict)
+    worst: tuple[Mapping[str, JSON], ...] = ()
+    causes: tuple[str, ...] = ()
+    actions: tuple[str, ...] = ()
+    triage: Mapping[str, JSON] = field(default_factory=dict)
+    diagnosis: tuple[Mapping[str, JSON], ...] = ()
+    evidence: Mapping[str, JSON] = field(default_factory=dict)
+    runbook: Mapping[str, JSON] = field(default_factory=dict)
+    route: str | None = None
+    """Who hears of it first: ``page``, ``team``, ``mail`` or ``ticket``."""
+    earlier: str | None = None
+    """The incident of the same kind that was resolved before this one, None for the first."""
 
 
 @dataclass(frozen=True, slots=True)

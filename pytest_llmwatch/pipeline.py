@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch import __version__, pipeline_store, pipeline_users
+from pytest_llmwatch import __version__, pipeline_incidents, pipeline_store, pipeline_users
 from pytest_llmwatch.budget import Budget, check_scorers, empty_budget, load_budget
 from pytest_llmwatch.budget_types import TelemetryOptions
 from pytest_llmwatch.errors import UsageError
@@ -361,6 +361,7 @@ def write_outputs(report: Report, folder: Path, telemetry: TelemetryOptions | No
     from pytest_llmwatch.store import files
 
     folder.mkdir(parents=True, exist_ok=True)
+    report = dataclasses.replace(report, notes=(*report.notes, *pipeline_incidents.write(report, folder)))
     atomic.write_text(folder / "report.html", html.render(report))
     atomic.write_text(folder / "summary.md", markdown.render(report))
     written = pipeline_telemetry.write(report, folder, telemetry)

@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from pytest_llmwatch import pipeline, pipeline_cassettes, pipeline_page, pipeline_telemetry, pipeline_users
+from pytest_llmwatch import (
+    pipeline,
+    pipeline_cassettes,
+    pipeline_incidents,
+    pipeline_page,
+    pipeline_telemetry,
+    pipeline_users,
+)
 from pytest_llmwatch.errors import LlmwatchError
 from pytest_llmwatch.format import plural
 from pytest_llmwatch.model import Report
@@ -274,6 +281,14 @@ class RunHooks:
             self._judge(session)
         code = self._exit_code(session, int(exitstatus))
         state.report = _told(state.report, code, self._unfinished() if state.settings.gate == "on" else "")
+        if state.settings.gate == "on" and state.asked:
+            state.report = pipeline_incidents.attach(
+                state.report,
+                state.budget,
+                url=state.store.url,
+                root=state.settings.rootdir,
+                folder=state.settings.report,
+            )
         state.store.keep(state.report)
         custom = state.budget.gate.exit_code if state.settings.gate == "on" else 0
         state.report = state.store.noted(state.report, GATE_EXIT if custom is None else custom)

@@ -25,6 +25,7 @@ from pytest_llmwatch.report import (
     cases,
     changes,
     charts,
+    incidents,
     island,
     panels,
     retrieval,
@@ -116,6 +117,7 @@ def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
         "facts": view.facts(report),
         "fact_names": {"cost": "cost", "duration": "time taken"},
         "problems": _problems(report),
+        "incidents": incidents.rows(report),
         "environment": _environment(report),
         "alphas": [(k, f"{v:g}") for k, v in sorted(report.alpha_by_family.items())],
     }
@@ -139,7 +141,6 @@ def _story(report: Report, rows: list[RuleRow], index: cases.Index, options: Htm
         "panels": panels.panels(report, rows),
         "changes": changes.changes(report, index, bodies=options.bodies != "none"),
         "history": trend.history_of(report),
-        "incidents": report.incidents,
         "retrievals": retrieval.retrievals(report),
         "trace_count": traces.count,
         "traces": traces.worst(worst),

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from pytest_llmwatch.model import Report
-from pytest_llmwatch.report import cases, view
+from pytest_llmwatch.report import cases, incidents, view
 from pytest_llmwatch.report.text import one_line
 from pytest_llmwatch.report.view import RuleRow
 
@@ -32,7 +32,8 @@ _LINKED = re.compile(r"(@|#(?=\d)|GH(?=-\d)|:(?=//)|www(?=\.)|(?:mailto|xmpp)(?=
 def render(report: Report) -> str:
     """Return summary.md of ``report``, at most 60,000 characters."""
     rows = view.rules(report)
-    parts = [MARKER, *_head(report, rows), *_bad(report, rows), *_problems(report), *_folded(report, rows)]
+    parts = [MARKER, *_head(report, rows), *_bad(report, rows), *_incidents(report)]
+    parts += [*_problems(report), *_folded(report, rows)]
     text = "\n".join(parts) + "\n"
     if len(text) <= _MAX_CHARS:
         return text
@@ -112,6 +113,26 @@ def _table(rows: list[RuleRow], *, note: bool) -> Iterator[str]:
             action = f" **{escape(row.verdict.action)}**" if row.state == "broken" and row.verdict.action else ""
             cells.append(escape(row.note, 500) + action)
         yield "| " + " | ".join(cells) + " |"
+
+
+def _incidents(report: Report) -> Iterator[str]:
+    if not report.incidents:
+        return
+    yield ""
+    yield f"**Incidents** ({len(report.incidents)}, one per cause)"
+    yield ""
+    for row in incidents.rows(report)[:10]:
+        i = row.incident
+        icon = _ICONS["broken" if row.state == "broken" else "warn" if row.state == "warn" else "holds"]
+        yield f"- {icon} {i.severity} **{escape(i.title)}** {code(i.id)}, {i.state}: {escape(i.what, 400)}"
+        for name, text in row.facts[1:4]:
+            yield f"  - {name}: {escape(text, 400)}"
+        if row.actions:
+            yield f"  - do: {escape('; '.join(row.actions[:3]))}"
+        if row.url:
+            yield f"  - runbook: <{row.url}>"
+    if len(report.incidents) > 10:
+        yield f"- and {len(report.incidents) - 10} more in the report"
 
 
 def _problems(report: Report) -> Iterator[str]:

@@ -19,7 +19,7 @@ from typing import Any
 from tabulate import tabulate
 
 from pytest_llmwatch.model import Problem, Report
-from pytest_llmwatch.report import breakdown, cases, stages, view
+from pytest_llmwatch.report import breakdown, cases, incidents, stages, view
 from pytest_llmwatch.report.text import one_line
 from pytest_llmwatch.report.view import MARKS, RuleRow, State
 
@@ -94,6 +94,7 @@ def _lines(report: Report, style: TerminalStyle, outputs: Mapping[str, str]) -> 
     if shown:
         yield ()
         yield from _rules(shown, style)
+    yield from _incidents(report, style)
     yield from _problems(report.run.problems, style)
     if not quiet:
         yield from _stages(report, style)
@@ -236,6 +237,19 @@ def _problems(problems: tuple[Problem, ...], style: TerminalStyle) -> Iterator[L
             yield from _wrapped(message, style, indent=6)
         if len(messages) > limit:
             yield ((f"      … and {len(messages) - limit:,} more", {"light": True}),)
+
+
+def _incidents(report: Report, style: TerminalStyle) -> Iterator[Line]:
+    told = list(incidents.lines(report))
+    if not told:
+        return
+    yield ()
+    yield (("incidents", {"bold": True}), (" (llmwatch incidents show ID)", {"light": True}))
+    limit = 5 if style.verbosity < 1 else 50
+    for severity, text in told[:limit]:
+        yield from _wrapped(f"{severity}  {one_line(text)}", style, indent=2, hang=8)
+    if len(told) > limit:
+        yield ((f"  … and {len(told) - limit:,} more", {"light": True}),)
 
 
 def _stages(report: Report, style: TerminalStyle) -> Iterator[Line]:

@@ -76,6 +76,20 @@ class Store(Protocol):
     def lines(self, run_id: str, part: str) -> Iterator[str]:
         """Yield the lines of a run's ``calls`` or ``spans``, none of which is kept in memory."""
 
+    def append(self, journal: str, entries: Sequence[Mapping[str, JSON]]) -> None:
+        """Add entries to a journal; one whose ``id`` is there already changes nothing.
+
+        Raises:
+            OSError: The folder cannot be written, or is full; what was there before stays.
+            InfrastructureError: The database cannot be reached.
+        """
+
+    def journal(self, journal: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the entries of a journal, each once, in the order in which they were added.
+
+        A line that was cut off, or is no object, comes as an empty mapping, so that a reader can count it.
+        """
+
     def remove(self, run_ids: Sequence[str]) -> None:
         """Remove runs; what they spent stays noted."""
 

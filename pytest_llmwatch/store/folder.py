@@ -1,4 +1,4 @@
-"""The store that is a folder: ``runs/<run id>/run.json``, ``spent.jsonl``, ``latest``."""
+"""The store that is a folder: ``runs/<run id>/run.json``, ``spent.jsonl``, ``latest``, ``journals/``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 from pytest_llmwatch.errors import InfrastructureError
 from pytest_llmwatch.model import JSON, Run, Span
-from pytest_llmwatch.store import files, retention
+from pytest_llmwatch.store import files, journals, retention
 from pytest_llmwatch.store.base import Kept, head
+
+JOURNALS = "journals"
 
 
 class FolderStore:
@@ -77,6 +79,14 @@ class FolderStore:
     def lines(self, run_id: str, part: str) -> Iterator[str]:
         """See `Store.lines`."""
         return files.lines(self.root / files.RUNS / run_id, part)
+
+    def append(self, journal: str, entries: Sequence[Mapping[str, JSON]]) -> None:
+        """See `Store.append`."""
+        journals.append(self.root / JOURNALS / f"{journal}.jsonl", entries)
+
+    def journal(self, journal: str) -> Iterator[Mapping[str, Any]]:
+        """See `Store.journal`."""
+        return journals.read(self.root / JOURNALS / f"{journal}.jsonl")
 
     def remove(self, run_ids: Sequence[str]) -> None:
         """See `Store.remove`; run.json goes first, so that a folder cut off half-way is no run."""

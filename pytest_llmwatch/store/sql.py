@@ -24,7 +24,16 @@ from pytest_llmwatch.records import Reader, dump_line
 from pytest_llmwatch.store import files, merge, retention
 from pytest_llmwatch.store.base import LATEST, Kept, head
 from pytest_llmwatch.store.sql_engine import Database
-from pytest_llmwatch.store.sql_schema import FIGURES, PARTS, RUNS, SPENT, figure_rows, prepare
+from pytest_llmwatch.store.sql_schema import (
+    FIGURES,
+    JOURNAL,
+    PARTS,
+    RUNS,
+    SPENT,
+    figure_rows,
+    lock_journal,
+    prepare,
+)
 
 PART_BYTES = 1 << 20
 _CHUNK = 500
@@ -180,6 +189,30 @@ class SqlStore:
             if data is None:
                 return
             yield data
+
+    def append(self, journal: str, entries: Sequence[Mapping[str, JSON]]) -> None:
+        """See `Store.append`."""
+        self._prepare()
+        rows = {_text(e["id"]): json.dumps(e, allow_nan=False) for e in entries}
+        with self._database.transaction(write=True) as db:
+            if db.dialect.name == "postgresql":
+                # two jobs that tell the same thing at once: the second waits and finds it there
+                db.execute(lock_journal())
+            ids = list(rows)
+            for i in range(0, len(ids), _CHUNK):
+                part = ids[i : i + _CHUNK]
+                where = (JOURNAL.c.name == journal, JOURNAL.c.entry_id.in_(part))
+                there = {i for (i,) in db.execute(select(JOURNAL.c.entry_id).where(*where))}
+                new = [{"name": journal, "entry_id": i, "data": rows[i]} for i in part if i not in there]
+                if new:
+                    db.execute(JOURNAL.insert(), new)
+
+    def journal(self, journal: str) -> Iterator[Mapping[str, Any]]:
+        """See `Store.journal`."""
+        for (found,) in self._all(
+            select(JOURNAL.c.data).where(JOURNAL.c.name == journal).order_by(JOURNAL.c.number)
+        ):
+            yield json.loads(found)
 
     def remove(self, run_ids: Sequence[str]) -> None:
         """See `Store.remove`."""

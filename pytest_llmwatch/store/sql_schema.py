@@ -3,6 +3,7 @@
 ``runs`` holds a row per run with what lists and trends need, ``parts`` the run itself in compressed pieces of a
 megabyte, as its files would be: append-only, and read back to the same bytes. ``figures`` repeats the totals as
 rows for dashboards, ``spent`` what day and month budgets sum, also of runs that were cut off.
+``journal`` holds what happened to incidents.
 """
 
 from __future__ import annotations
@@ -23,18 +24,20 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     inspect,
     text,
 )
 
 from pytest_llmwatch.errors import RecordsError
 
-VERSION = 2
+VERSION = 3
 """Version of the tables.
 
 History:
     1: runs, parts, spent.
     2: ``runs.part`` (a shard that waits for its merge), ``figures``.
+    3: ``journal``.
 """
 
 PREFIX = "llmwatch_"
@@ -79,6 +82,16 @@ SPENT = Table(
     Column("usd", Float(53), nullable=False),
 )
 
+JOURNAL = Table(
+    f"{PREFIX}journal",
+    TABLES,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("name", String(40), nullable=False),
+    Column("entry_id", String(80), nullable=False),
+    Column("data", Text, nullable=False),
+    UniqueConstraint("name", "entry_id"),
+)
+
 
 def prepare(db: Connection, shown: str) -> None:
     """Make the tables, or bring older ones up to date, in the transaction of ``db``.
@@ -105,6 +118,11 @@ def prepare(db: Connection, shown: str) -> None:
         _MIGRATIONS[number](db)
     if found < VERSION:
         db.execute(VERSIONS.update().values(version=VERSION))
+
+
+def lock_journal() -> Any:
+    """Return the statement of PostgreSQL that lets one transaction at a time add to journals."""
+    return text("SELECT pg_advisory_xact_lock(7810776116995)")
 
 
 def version(db: Connection) -> int | None:
@@ -143,4 +161,8 @@ def _from_1(db: Connection) -> None:
             db.execute(FIGURES.insert(), rows)
 
 
-_MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1}
+def _from_2(db: Connection) -> None:
+    JOURNAL.create(db, checkfirst=True)
+
+
+_MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2}
