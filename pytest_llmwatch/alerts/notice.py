@@ -46,7 +46,8 @@ class Figure:
         seen = fmt.value(self.observed, self.unit)
         if self.limit is None:
             return f"{self.rule} {seen}"
-        return f"{self.rule} {seen} (limit {'at least' if self.floor else 'at most'} {fmt.value(self.limit, self.unit)})"
+        bound = "at least" if self.floor else "at most"
+        return f"{self.rule} {seen} (limit {bound} {fmt.value(self.limit, self.unit)})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which notice goes where, and when: filters, ``for`` and ``consecutive``, cool-down, recovery, quiet hours. Pure."""
+"""Which notice goes where, and when: filters, ``for``, ``consecutive``, cool-down, recovery, quiet hours. Pure."""
 
 from __future__ import annotations
 

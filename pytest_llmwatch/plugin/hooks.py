@@ -278,6 +278,8 @@ class RunHooks:
         custom = state.budget.gate.exit_code if state.settings.gate == "on" else 0
         state.report = state.store.noted(state.report, GATE_EXIT if custom is None else custom)
         code = state.report.exit_code
+        if state.settings.gate == "on":
+            state.report = state.store.alert(state.report, state.budget, state.settings.alerts)
         if state.asked:
             self._write()
         state.clear_spool()
