@@ -259,6 +259,11 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "max_cassette_bytes": Field("integer", low=1),
         "max_set_bytes": Field("integer", low=1),
         "cassettes": Field("strings"),
+        "request_metadata": Field(
+            "strings",
+            ("metadata", "safety_identifier", "user"),
+            meaning="parameters filled into live requests to OpenAI: test, feature and run, and the hashed user",
+        ),
     },
     "report": {
         "dir": Field("string"),

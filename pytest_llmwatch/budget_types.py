@@ -177,6 +177,7 @@ class CaptureLimits:
     max_cassette_bytes: int | None = None
     max_set_bytes: int | None = None
     cassettes: tuple[str, ...] = ()
+    request_metadata: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def deliver(
         for own in by_channel.values()
     ]
     with warnings.catch_warnings():
-        # apprise's plugins warn of what they import, and a suite that turns warnings into errors must not mute alerts
+        # apprise's plugins warn of what they import; where warnings are errors, that must not mute alerts
         warnings.simplefilter("ignore")
         for thread in threads:
             thread.start()

