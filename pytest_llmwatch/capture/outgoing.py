@@ -1,7 +1,7 @@
 """What is filled into requests to OpenAI on their way out, so that the provider's own pages can be filtered by it.
 
-The recording and its fingerprint are of the request as the application made it: a replay matches with the option on
-or off, and in any run.
+The recording and its fingerprint are of the request as the application made it: a replay matches with the option
+on or off, and in any run.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def fill(
 ) -> bytes | None:
     """Return the body with the parameters filled, None where nothing is to be filled.
 
-    What the application set itself stays. Chat Completions takes ``metadata`` of stored completions alone, so it is
-    filled there where the request says ``store``.
+    What the application set itself stays. Chat Completions takes ``metadata`` of stored completions alone, so it
+    is filled there where the request says ``store``.
 
     Args:
         sent: The request.

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pytest_llmwatch import tracing_wrap
 from pytest_llmwatch.capture import fingerprint as fp
-from pytest_llmwatch.capture import keep, sdk, transport
+from pytest_llmwatch.capture import keep, outgoing, sdk, transport
 from pytest_llmwatch.capture.cassette import CassetteHandle, Shelf, merge_parts
 from pytest_llmwatch.capture.cassette_book import Use
 from pytest_llmwatch.capture.cassette_vcr import Beside
