@@ -188,3 +188,19 @@ def test_jobs_that_write_at_once_lose_nothing(kind: str, tmp_path: Path, request
     for thread in threads:
         thread.join(60)
     assert open_states(url, tmp_path).update("count", lambda old: old or "") == "20"
+
+
+def test_the_ready_rules_are_a_budget() -> None:
+    from pytest_llmwatch import operations
+
+    limits = "[latency]\np95 = 10\n[errors]\nrate = 0.05\nrate_limited = 0.05\n[cost]\nday_usd = 10\n"
+    budget = parse_budget(limits + "[quality]\ncomposite = 0.5\n" + operations.alert_rules())
+    assert len(budget.alerts) == 3 + len(operations.ALERTS)
+    of_limit = {a.name: a.condition.of_limit for a in budget.alerts if a.condition}
+    assert of_limit == {
+        "error-rate": False,
+        "slow": False,
+        "budget": True,
+        "quality": False,
+        "rate-limits": False,
+    }
