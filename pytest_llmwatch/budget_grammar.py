@@ -259,6 +259,11 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "max_cassette_bytes": Field("integer", low=1),
         "max_set_bytes": Field("integer", low=1),
         "cassettes": Field("strings"),
+        "request_metadata": Field(
+            "strings",
+            ("metadata", "safety_identifier", "user"),
+            meaning="parameters filled into live requests to OpenAI: test, feature and run, and the hashed user",
+        ),
     },
     "report": {
         "dir": Field("string"),
@@ -299,10 +304,17 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "severity": Field("strings", _SEVERITIES),
         "rules": Field("strings"),
         "layers": Field("strings", ("availability", "cost", "quality")),
-        "when": Field("string"),
-        "for": Field("duration"),
-        "consecutive": Field("integer", low=1),
-        "cooldown": Field("duration"),
+        "categories": Field("strings", meaning="categories of incidents, or globs"),
+        "scopes": Field("strings", meaning="slices such as feature:support, or globs"),
+        "when": Field("string", meaning="a condition such as `latency.p95 > 10 s`"),
+        "for": Field("duration", meaning="how long it must have been so"),
+        "consecutive": Field("integer", low=1, meaning="how many builds or windows in a row must show it"),
+        "cooldown": Field(
+            "duration", meaning="time between messages on one incident and channel, 300 s by default"
+        ),
+        "quiet": Field("string", meaning="span of the day, UTC, in which only SEV1 is sent: 22:00-06:00"),
+        "recovery": Field("boolean", meaning="whether a message says that it is over, true by default"),
+        "template": Field("string", meaning="text of the message, with {fields}"),
     },
     "runbook": {
         "category": Field("string"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_llmwatch import budget_values as values
+from pytest_llmwatch.budget_alerts import read_alerts
 from pytest_llmwatch.budget_grammar import (
     COST_SETTINGS,
     JUDGE_SETTINGS,
@@ -20,7 +21,6 @@ from pytest_llmwatch.budget_grammar import (
 from pytest_llmwatch.budget_limits import read_metrics, read_table, read_weights, with_side_effects
 from pytest_llmwatch.budget_positions import Path
 from pytest_llmwatch.budget_types import (
-    Alert,
     Budget,
     CaptureLimits,
     CostPolicy,
@@ -86,7 +86,7 @@ def read_document(source: Source, document: dict[str, Any]) -> Budget:
         store=section("store", StoreOptions),
         plugins=section("plugins", PluginOptions),
         telemetry=section("telemetry", TelemetryOptions),
-        alerts=_alerts(source, document.get("alert", [])),
+        alerts=read_alerts(source, _tables(source, "alert", document.get("alert", [])), [x.rule for x in limits]),
         runbooks=_runbooks(source, document.get("runbook", [])),
     )
 
@@ -288,15 +288,6 @@ def _redact(source: Source, given: Any) -> RedactOptions:
             raise source.bad(here, f"a regular expression ({error})", text) from None
         checked.append((name, text))
     return replace(RedactOptions(), patterns=tuple(checked), pii=found.get("pii", True))
-
-
-def _alerts(source: Source, given: Any) -> tuple[Alert, ...]:
-    out = []
-    for index, (path, row) in enumerate(_tables(source, "alert", given)):
-        wait = row.pop("for", None)
-        name = row.pop("name", f"alert-{index + 1}")
-        out.append(Alert(name=name, wait=wait, line=source.line(path), **row))
-    return tuple(out)
 
 
 def _runbooks(source: Source, given: Any) -> tuple[Runbook, ...]:

@@ -177,6 +177,7 @@ class CaptureLimits:
     max_cassette_bytes: int | None = None
     max_set_bytes: int | None = None
     cassettes: tuple[str, ...] = ()
+    request_metadata: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,18 +228,39 @@ class TelemetryOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """``when`` of an alert: what a rule observed against ``threshold``, or against that share of its limit."""
+
+    rule: str
+    operator: str
+    threshold: float
+    of_limit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
-    """``[[alert]]``: which incidents go where. ``wait`` (TOML ``for``) and ``cooldown`` in seconds."""
+    """``[[alert]]``: which incidents go where. ``wait`` (TOML ``for``) and ``cooldown`` in seconds.
+
+    ``to`` names variables of the environment (``env:NAME``). ``quiet_hours`` are minutes of the day, UTC, from
+    and to. A filter that is empty lets everything through; with ``condition`` the first severity
+    is that of the message.
+    """
 
     name: str
     to: tuple[str, ...] = ()
     severity: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
     when: str | None = None
+    condition: Condition | None = None
     wait: float | None = None
     consecutive: int | None = None
     cooldown: float = 300.0
+    quiet_hours: tuple[int, int] | None = None
+    recovery: bool = True
+    template: str | None = None
     line: int | None = None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_llmwatch import (
     __version__,
+    cli_alerts,
     cli_baseline,
     cli_cassettes,
     cli_compare,
@@ -84,6 +85,11 @@ def build_parser() -> argparse.ArgumentParser:
     gate.add_argument("-o", "--output", type=Path, metavar="DIR", help="write the report's files there")
     add_store(gate, "; day and month budgets sum over it")
     gate.add_argument("--keep", action="store_true", help="keep the judged run in the store")
+    gate.add_argument(
+        "--alerts",
+        choices=["on", "off", "dry"],
+        help="send the budget's alerts (default: on in CI, dry elsewhere)",
+    )
     gate.set_defaults(run=cmd_gate)
 
     report = commands.add_parser("report", help="render a stored run again")
@@ -153,7 +159,8 @@ def cmd_gate(args: argparse.Namespace) -> int:
     run, notes = load(args.run_or_records, args.map, setup, store=store)
     found = pipeline_baseline.load(args.baseline, setup.budget, [Path("golden_sets")], base=Path(), store=store)
     if args.window:
-        return cli_windows.gate(run, setup.budget, found, cli_windows.seconds(args.window), as_json=args.json)
+        length, told = cli_windows.seconds(args.window), cli_alerts.Teller(setup.budget, store, args.alerts)
+        return cli_windows.gate(run, setup.budget, found, length, as_json=args.json, tell=told.windows)
     known = pipeline_store.chosen(args.store, setup.budget.store.url)
     spent = pipeline_store.spent(known, Path(), run=run)
     report = pipeline.judge(run, setup.budget, baselines=found, spent=spent)
@@ -162,6 +169,7 @@ def cmd_gate(args: argparse.Namespace) -> int:
     report = pipeline_incidents.attach(report, setup.budget, url=known, root=Path(), folder=folder, keep=args.keep)
     if args.keep:
         pipeline_store.keep(report, store, Path())
+    report = cli_alerts.Teller(setup.budget, store, args.alerts).run(report)
     _show(report, args.output, as_json=args.json, notes=notes)
     return report.exit_code
 

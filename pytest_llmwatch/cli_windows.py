@@ -11,7 +11,7 @@ from pytest_llmwatch import format as fmt
 from pytest_llmwatch.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pytest_llmwatch.budget_types import Budget
     from pytest_llmwatch.model import Baseline, Report, Run
@@ -34,10 +34,19 @@ def seconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def gate(run: Run, budget: Budget, baselines: Mapping[str, Baseline], length: float, *, as_json: bool) -> int:
+def gate(
+    run: Run,
+    budget: Budget,
+    baselines: Mapping[str, Baseline],
+    length: float,
+    *,
+    as_json: bool,
+    tell: Callable[[list[tuple[Window, Report]]], Iterable[str]] | None = None,
+) -> int:
     """Judge every window, print them, and return 1 if any is red, 7 if none could be judged, else 0.
 
-    Alpha is shared by all windows alike, so the whole look at the records keeps it.
+    ``tell`` sends what the budget's alerts ask for, and returns notes. Alpha is shared by all windows alike, so
+    the whole look at the records keeps it.
     """
     from pytest_llmwatch import pipeline
     from pytest_llmwatch.windows import windows
@@ -49,14 +58,12 @@ def gate(run: Run, budget: Budget, baselines: Mapping[str, Baseline], length: fl
     failed = any(r.exit_code == 1 for _, r in judged)
     blocked = all(r.exit_code not in (0, 1) for _, r in judged)
     code = 1 if failed else 7 if blocked else 0
+    notes = tuple(tell(judged)) if tell is not None else ()
     if as_json:
-        print(
-            json.dumps(
-                {"verdict": worst, "exit_code": code, "untimed": untimed, "windows": _rows(judged)}, indent=2
-            )
-        )
+        told = {"verdict": worst, "exit_code": code, "untimed": untimed, "notes": notes, "windows": _rows(judged)}
+        print(json.dumps(told, indent=2))
         return code
-    print(_text(judged, worst, length, untimed))
+    print("\n".join([_text(judged, worst, length, untimed), *(f"note: {note}" for note in notes)]))
     return code
 
 

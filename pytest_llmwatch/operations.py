@@ -31,6 +31,35 @@ STARTING: tuple[Threshold, ...] = (
     Threshold("quality", "composite", "0.7", "0.5", "quality", "alert at .6", commented_out=True),
 )
 
+
+@dataclass(frozen=True, slots=True)
+class AlertRule:
+    """A ready ``[[alert]]``: severity, condition, how long it must hold in records, and the channel's variable."""
+
+    name: str
+    when: str
+    severity: str
+    channel: str
+    wait: str | None = None
+
+
+ALERTS: tuple[AlertRule, ...] = (
+    AlertRule("error-rate", "errors.rate > 5 %", "SEV2", "PAGER_URL"),
+    AlertRule("slow", "latency.p95 > 10 s", "SEV3", "TEAM_URL", "5 min"),
+    AlertRule("budget", "cost.day_usd > 80 % of limit", "SEV3", "TEAM_URL"),
+    AlertRule("quality", "quality.composite < 0.6", "SEV2", "PAGER_URL", "10 min"),
+    AlertRule("rate-limits", "errors.rate_limited > 3 %", "SEV3", "TEAM_URL", "2 min"),
+)
+"""The rules that operators start from. A condition needs its rule in the budget."""
+
+ROUTES: tuple[tuple[str, str], ...] = (
+    ("SEV1", "PAGER_URL"),
+    ("SEV2", "PAGER_URL"),
+    ("SEV3", "TEAM_URL"),
+    ("SEV4", "MAIL_URL"),
+)
+"""Who hears of which severity: a page, the team, a mail."""
+
 CRITICAL_LATENCY = "4 s"
 """A single call slower than this is worth a flag."""
 
@@ -136,8 +165,26 @@ def preset() -> str:
         "# rate_warn = 1.2          # spending an hour against day_usd / 24: another signal than the share",
         "# rate_critical = 1.5",
         "",
+        "# Alerts: who hears of it. Addresses stand in environment variables, in the form that apprise takes",
+        "# (slack://..., pagerduty://..., mailto://..., json://...). Uncomment what you want.",
+        *(f"# {line}".rstrip() for line in alert_rules().splitlines()),
+        "",
     ]
     return "\n".join(lines)
+
+
+def alert_rules() -> str:
+    """Return the ready ``[[alert]]`` rules as TOML: routes by severity, then conditions."""
+    lines: list[str] = []
+    for channel in dict.fromkeys(name for _, name in ROUTES):
+        levels = ", ".join(f'"{level}"' for level, name in ROUTES if name == channel)
+        name = channel.removesuffix("_URL").lower()
+        lines += ["[[alert]]", f'name = "{name}"', f"severity = [{levels}]", f'to = "env:{channel}"']
+    for rule in ALERTS:
+        lines += ["[[alert]]", f'name = "{rule.name}"', f'when = "{rule.when}"', f'severity = "{rule.severity}"']
+        lines += [f'for = "{rule.wait}"'] if rule.wait else []
+        lines += [f'to = "env:{rule.channel}"']
+    return "\n".join(lines) + "\n"
 
 
 def _heading(row: Threshold) -> list[str]:

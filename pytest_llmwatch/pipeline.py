@@ -203,6 +203,7 @@ def start_capture(
             worker=worker,
             run=run,
             cassettes=tuple(cassettes),
+            request_metadata=capture.request_metadata,
             **options,
         ),
         prices=PriceBook(budget.prices, extra=setup.price),

@@ -29,6 +29,7 @@ class CaptureOptions:
         worker: xdist worker id; a worker writes part files, see `merge_parts`.
         run: Id of the run, the same in all its processes; it keeps apart the part files of two runs at once.
         cassettes: Files of other programs from which any test may replay.
+        request_metadata: Parameters that are filled into live requests to OpenAI, see `capture.outgoing`.
     """
 
     record: RecordMode = "once"
@@ -44,6 +45,7 @@ class CaptureOptions:
     worker: str | None = None
     run: str = ""
     cassettes: tuple[Path, ...] = ()
+    request_metadata: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

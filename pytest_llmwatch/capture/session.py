@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 from pytest_llmwatch import tracing_wrap
 from pytest_llmwatch.capture import fingerprint as fp
-from pytest_llmwatch.capture import keep, sdk, transport
+from pytest_llmwatch.capture import keep, outgoing, sdk, transport
 from pytest_llmwatch.capture.cassette import CassetteHandle, Shelf, merge_parts
 from pytest_llmwatch.capture.cassette_book import Use
 from pytest_llmwatch.capture.cassette_vcr import Beside
 from pytest_llmwatch.capture.exchange import Exchange, Sent
-from pytest_llmwatch.capture.labels import HashKey
+from pytest_llmwatch.capture.labels import HashKey, hashed_user
 from pytest_llmwatch.capture.limits import Admission, Circuit, RateLimiter, Turns, endpoint_of
 from pytest_llmwatch.capture.log_filter import LogFilter
 from pytest_llmwatch.capture.logical import CallBuilder, LogicalCall
@@ -74,6 +74,7 @@ class CaptureSession:
         self._watch: ContextVar[Watch | None] = ContextVar("llmwatch_watch", default=None)
         self._call: ContextVar[LogicalCall | None] = ContextVar("llmwatch_call", default=None)
         self._redactor = redactor
+        self._hash_key = hash_key
         self._on_call = on_call
         self._targets = Targets(options.base_urls, options.include, options.exclude)
         self._builder = CallBuilder(prices, redactor, hash_key)
@@ -322,6 +323,21 @@ class CaptureSession:
             call.times.recorded = True
         self._remember(exchange, module)
         return self._waits(exchange)
+
+    def outgoing(self, exchange: Exchange) -> bytes | None:
+        """Return the body with what the option fills in, None where the application's own goes out."""
+        kinds, call = self.options.request_metadata, exchange.call
+        if not kinds:
+            return None
+        facts = {"test": call.watch.nodeid, "run": self.options.run}
+        facts |= {k: str(call.labels[k]) for k in ("feature", "team", "prompt_version") if k in call.labels}
+        user = call.labels.get("user")
+        return outgoing.fill(
+            exchange.sent,
+            kinds,
+            facts={k: self._redactor.text(v) for k, v in facts.items()},
+            user=hashed_user(str(user), self._hash_key) if user is not None else None,
+        )
 
     def _waits(self, exchange: Exchange) -> Iterator[float]:
         try:

@@ -31,6 +31,9 @@ class Gate(Protocol):
     def admit(self, exchange: Exchange) -> Iterator[float]:
         """Check limits before a live request; return the waits before it may go, in seconds each."""
 
+    def outgoing(self, exchange: Exchange) -> bytes | None:
+        """Return the body that goes out instead of the application's, None for the application's own."""
+
 
 class Removable(Protocol):
     """Wrapped methods of one HTTP library."""
@@ -104,7 +107,7 @@ def _sync(real: Any, gate: Gate, module: ModuleType, streams: _Streams) -> Any:
             for pause in sending.waits:
                 time.sleep(pause)
             sending.go()
-            response = real(self, request)
+            response = real(self, _outgoing(request, exchange, gate, module))
         return streams.taken(response, exchange, streams.tee)
 
     return handle_request
@@ -123,10 +126,21 @@ def _async(real: Any, gate: Gate, module: ModuleType, streams: _Streams) -> Any:
 
                 await anyio.sleep(pause)
             sending.go()
-            response = await real(self, request)
+            response = await real(self, _outgoing(request, exchange, gate, module))
         return streams.taken(response, exchange, streams.atee)
 
     return handle_async_request
+
+
+def _outgoing(request: Any, exchange: Exchange, gate: Gate, module: ModuleType) -> Any:
+    """Return the request as it goes out: ``request``, or one like it with another body."""
+    body = gate.outgoing(exchange)
+    if body is None:
+        return request
+    headers = [(k, v) for k, v in request.headers.raw if k.lower() != b"content-length"]
+    return module.Request(
+        request.method, request.url, headers=headers, content=body, extensions=request.extensions
+    )
 
 
 Trace = Callable[[str, dict[str, Any]], Any]

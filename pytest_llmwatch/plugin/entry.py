@@ -70,6 +70,13 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         },
     ),
     (
+        "--llm-alerts",
+        {
+            "choices": ["on", "off", "dry"],
+            "help": "send the budget's [[alert]]s, or say what would be sent (default: on in CI, dry elsewhere)",
+        },
+    ),
+    (
         "--llm-variant",
         {"metavar": "NAME", "help": "run golden sets with the prompt variant NAME of their set.yaml"},
     ),

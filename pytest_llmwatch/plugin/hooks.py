@@ -293,6 +293,8 @@ class RunHooks:
         custom = state.budget.gate.exit_code if state.settings.gate == "on" else 0
         state.report = state.store.noted(state.report, GATE_EXIT if custom is None else custom)
         code = state.report.exit_code
+        if state.settings.gate == "on":
+            state.report = state.store.alert(state.report, state.budget, state.settings.alerts)
         if state.asked:
             state.report = pipeline_page.with_earlier(state.report, state.store.url, state.store.root)
             self._write()

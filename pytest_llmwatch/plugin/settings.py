@@ -38,6 +38,8 @@ class Settings:
     baseline: str | None
     shard: str | None
     variant: str | None
+    alerts: str | None
+    """``on``, ``off`` or ``dry``; None for what is usual where the run is."""
     golden_paths: tuple[Path, ...]
     golden_collect: bool
     worker: str | None
@@ -87,6 +89,7 @@ def read(config: pytest.Config) -> Settings:
         shard=shard,
         baseline=config.getoption("llm_baseline") or config.getini("llm_baseline") or None,
         variant=config.getoption("llm_variant"),
+        alerts=config.getoption("llm_alerts"),
         golden_paths=golden,
         golden_collect=bool(config.getini("llm_golden_collect")),
         worker=worker_input["workerid"] if worker_input else None,

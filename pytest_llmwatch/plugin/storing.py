@@ -11,6 +11,7 @@ from pytest_llmwatch.errors import LlmwatchError
 from pytest_llmwatch.store.base import is_url
 
 if TYPE_CHECKING:
+    from pytest_llmwatch.budget import Budget
     from pytest_llmwatch.model import Report, Run
 
 
@@ -54,6 +55,18 @@ class Storing:
             pipeline_store.keep(report, self.url, self.root)
         except (LlmwatchError, OSError) as error:
             self.failures.append(f"the run is not in the store: {error}")
+
+    def alert(self, report: Report, budget: Budget, mode: str | None) -> Report:
+        """Send what the budget's alerts ask for; return ``report`` with notes on it, its verdict as it was."""
+        if not budget.alerts:
+            return report
+        from pytest_llmwatch import pipeline_alerts
+
+        steps = [pipeline_alerts.step_of(report, budget)]
+        done = pipeline_alerts.send(
+            steps, budget, self.place, self.root, mode=mode or pipeline_alerts.default_mode()
+        )
+        return dataclasses.replace(report, notes=(*report.notes, *done.notes))
 
     def noted(self, report: Report, code: int) -> Report:
         """Return ``report`` with what failed, and with exit code ``code`` where it says that all is well."""

@@ -140,7 +140,7 @@ url = "sqlite:///x.db"
 keep_days = 30
 [[alert]]
 name = "pager"
-to = ["pagerduty://key"]
+to = ["env:PAGER_URL"]
 severity = ["SEV1", "SEV2"]
 for = "2 min"
 [[runbook]]

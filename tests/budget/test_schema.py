@@ -18,7 +18,7 @@ GOOD = [
     '[scope."tag:x".quality]\njson = 0.5\n[metric.m]\nmean = 1\ndirection = "floor"',
     '[quality]\nanything = 0.5\n[quality.weights]\njson = 1\n[throughput]\ntpm_quota = "headers"',
     '[[waiver]]\nrule = "cases.missing"\nreason = "r"\nexpires = 2026-01-01',
-    '[prices.m]\ninput_per_million = 1\noutput_per_million = 2\n[[alert]]\nto = "x"\nfor = "1 min"',
+    '[prices.m]\ninput_per_million = 1\noutput_per_million = 2\n[[alert]]\nto = "env:X"\nfor = "1 min"',
     '[redact]\npatterns = [{ name = "a", regex = "b" }]',
     "\n".join(f"[{s.table}]\n{s.key} = 0.5" for s in RULES if s.key in ("p50", "rate", "run_usd", "mrr")),
 ]

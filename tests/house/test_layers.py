@@ -37,7 +37,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("scaffold", "doctor"),
     ("plugin", "cli*"),
 )
-PLANNED: frozenset[str] = frozenset({"alerts"})
+PLANNED: frozenset[str] = frozenset()
 
 # Who may import what from outside, as path prefixes in the package. Whatever is not listed may not be imported.
 OWNERS: dict[str, tuple[str, ...]] = {
