@@ -351,17 +351,18 @@ def write_outputs(report: Report, folder: Path) -> dict[str, Path]:
     """Write every output of ``report`` into ``folder``, each atomically; run.json last.
 
     Returns:
-        Paths by name: ``report``, ``summary``, ``events``, ``calls``, ``run``.
+        Paths by name: ``report``, ``summary``, ``events``, ``calls``, ``run``, ``gitlab``.
     """
     from pytest_llmwatch import atomic
     from pytest_llmwatch.export import logs
     from pytest_llmwatch.records import to_records
-    from pytest_llmwatch.report import html, markdown, run_json
+    from pytest_llmwatch.report import gitlab, html, markdown, run_json
     from pytest_llmwatch.store import files
 
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write_text(folder / "report.html", html.render(report))
     atomic.write_text(folder / "summary.md", markdown.render(report))
+    atomic.write_text(folder / "gitlab-metrics.txt", gitlab.render(report))
     atomic.write_text(folder / "events.jsonl", "".join(line.rstrip("\n") + "\n" for line in logs.render(report)))
     files.write_run(folder, run_json.render(report), to_records(report.run), report.run.spans)
     return {
@@ -370,6 +371,7 @@ def write_outputs(report: Report, folder: Path) -> dict[str, Path]:
         "summary": folder / "summary.md",
         "events": folder / "events.jsonl",
         "calls": folder / files.CALLS,
+        "gitlab": folder / "gitlab-metrics.txt",
     }
 
 

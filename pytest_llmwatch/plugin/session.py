@@ -73,6 +73,9 @@ def open_session(config: pytest.Config) -> LlmSession:
     hooks = RunHooks(session)
     config.pluginmanager.register(hooks, "llmwatch-run")
     config.pluginmanager.register(hooks.wider, "llmwatch-wide")
+    from pytest_llmwatch.plugin.ci import CiHooks
+
+    config.pluginmanager.register(CiHooks(session), "llmwatch-ci")
     if session.rounds is not None:
         from pytest_llmwatch.plugin.rounds_hooks import register
 
