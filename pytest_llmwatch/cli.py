@@ -14,6 +14,7 @@ from pytest_llmwatch import (
     cli_baseline,
     cli_cassettes,
     cli_compare,
+    cli_golden,
     cli_history,
     cli_judge,
     cli_merge,
@@ -102,11 +103,12 @@ def build_parser() -> argparse.ArgumentParser:
     budget = commands.add_parser("budget", help="check, suggest, or print the schema of a budget")
     _budget_commands(budget)
 
-    golden = commands.add_parser("golden", help="validate golden sets")
+    golden = commands.add_parser("golden", help="validate golden sets, add cases")
     golden_commands = golden.add_subparsers(title="commands", metavar="COMMAND", required=True)
     check = golden_commands.add_parser("check", help="validate golden sets, naming file and line")
     check.add_argument("paths", nargs="*", type=Path, default=[Path("golden_sets")], metavar="PATH")
     check.set_defaults(run=cmd_golden_check)
+    cli_golden.add(golden_commands)
 
     doctor = commands.add_parser("doctor", help="show the environment, and what would be captured")
     doctor.add_argument("--budget", metavar="FILE")
