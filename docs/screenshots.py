@@ -1,6 +1,6 @@
 """Make the README's terminal capture and the pictures in docs/images from the demo.
 
-The demo with its worse prompts (``make demo-regression``) is replayed into a temporary folder. Its terminal section
+The demo with its worse prompts (``make demo-regression``) is replayed into a temporary folder. Its terminal part
 goes between the marks in README.md; its report is photographed by Chromium: light, dark, narrow. ``--check``
 compares the text alone, as pictures differ between fonts and versions of a browser.
 """

@@ -49,7 +49,7 @@ class Progress:
             self._told = self._clock()
             elapsed = self._told - self._started
             text = line(self._live, self._usd, self._unpriced, done=len(self._done), total=total, elapsed=elapsed)
-            if reporter._tw.chars_on_current_line:
+            if reporter._tw.width_of_current_line:
                 reporter._tw.line()
             # so that pytest names the file again before its next dots
             reporter.currentfspath = None
