@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_llmwatch import (
     __version__,
@@ -16,20 +16,19 @@ from pytest_llmwatch import (
     cli_cassettes,
     cli_compare,
     cli_export,
+    cli_golden,
     cli_history,
     cli_import,
     cli_incidents,
     cli_judge,
     cli_merge,
     cli_plan,
+    cli_report,
     cli_score,
     cli_windows,
 )
 from pytest_llmwatch.cli_load import add_store, load, store_of
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError
-
-if TYPE_CHECKING:
-    from pytest_llmwatch.model import Report
 
 OK, FAILED, USAGE, UNABLE = 0, 1, 4, 7
 DEFAULT_REPORT = "llmwatch-report"
@@ -83,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     gate.add_argument("--window", metavar="LENGTH", help="judge sliding windows of RECORDS: 30s, 5m, 1h")
     gate.add_argument("--json", action="store_true", help="print run.json instead of the table")
     gate.add_argument("-o", "--output", type=Path, metavar="DIR", help="write the report's files there")
+    gate.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML: rules and tests")
     add_store(gate, "; day and month budgets sum over it")
     gate.add_argument("--keep", action="store_true", help="keep the judged run in the store")
     gate.add_argument(
@@ -92,13 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     gate.set_defaults(run=cmd_gate)
 
-    report = commands.add_parser("report", help="render a stored run again")
-    report.add_argument("runs", nargs=1, metavar="RUN")
-    report.add_argument("--budget", metavar="FILE", help="judge by this budget (default: none)")
-    report.add_argument("-o", "--output", type=Path, default=Path(DEFAULT_REPORT), metavar="DIR")
-    add_store(report)
-    report.set_defaults(run=cmd_report)
-
+    cli_report.add(commands, DEFAULT_REPORT)
     cli_score.add(commands)
     cli_compare.add(commands)
     cli_baseline.add(commands)
@@ -114,11 +108,12 @@ def build_parser() -> argparse.ArgumentParser:
     budget = commands.add_parser("budget", help="check, suggest, or print the schema of a budget")
     _budget_commands(budget)
 
-    golden = commands.add_parser("golden", help="validate golden sets")
+    golden = commands.add_parser("golden", help="validate golden sets, add cases")
     golden_commands = golden.add_subparsers(title="commands", metavar="COMMAND", required=True)
     check = golden_commands.add_parser("check", help="validate golden sets, naming file and line")
     check.add_argument("paths", nargs="*", type=Path, default=[Path("golden_sets")], metavar="PATH")
     check.set_defaults(run=cmd_golden_check)
+    cli_golden.add(golden_commands)
 
     doctor = commands.add_parser("doctor", help="show the environment, and what would be captured")
     doctor.add_argument("--budget", metavar="FILE")
@@ -170,49 +165,8 @@ def cmd_gate(args: argparse.Namespace) -> int:
     if args.keep:
         pipeline_store.keep(report, store, Path())
     report = cli_alerts.Teller(setup.budget, store, args.alerts).run(report)
-    _show(report, args.output, as_json=args.json, notes=notes)
+    cli_report.show(report, args.output, as_json=args.json, junit=args.junit, notes=notes, tell=True)
     return report.exit_code
-
-
-def cmd_report(args: argparse.Namespace) -> int:
-    """Render a stored run; without a budget, with the verdicts that it was stored with."""
-    from pytest_llmwatch import pipeline, pipeline_page
-
-    store = store_of(args)
-    run, notes = load(args.runs[0], [], store=store)
-    if args.budget:
-        report = pipeline.judge(run, pipeline.load_setup(Path(args.budget), args.budget).budget)
-    else:
-        report = pipeline.stored_report(run, args.runs[0], store)
-    report = pipeline_page.with_earlier(report, store, Path())
-    _show(report, args.output, notes=notes)
-    return OK
-
-
-def _show(report: Report, folder: Path | None, *, as_json: bool = False, notes: Sequence[str] = ()) -> None:
-    from pytest_llmwatch import pipeline
-    from pytest_llmwatch.report import run_json, terminal
-
-    outputs = {n: str(p) for n, p in pipeline.write_outputs(report, folder).items()} if folder else {}
-    if as_json:
-        print(json.dumps(run_json.render(report), indent=2, ensure_ascii=False))
-        return
-    for note in notes:
-        print(f"note: {note}")
-    import shutil
-
-    style = terminal.TerminalStyle(
-        width=min(shutil.get_terminal_size((100, 24)).columns, 120), color=False, ascii=_ascii(), verbosity=0
-    )
-    print(terminal.plain(terminal.render(report, style, outputs)))
-
-
-def _ascii() -> bool:
-    try:
-        "✗✓≤–".encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return True
-    return False
 
 
 def cmd_budget_check(args: argparse.Namespace) -> int:

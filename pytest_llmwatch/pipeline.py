@@ -354,17 +354,18 @@ def write_outputs(report: Report, folder: Path, telemetry: TelemetryOptions | No
     """Write every output of ``report`` into ``folder``, each atomically; run.json last.
 
     Returns:
-        Paths by name: ``report``, ``summary``, ``events``, ``metrics``, ``trace``, ``calls``, ``run``.
+        Paths by name: ``report``, ``summary``, ``events``, ``metrics``, ``trace``, ``calls``, ``run``, ``gitlab``.
     """
     from pytest_llmwatch import atomic, pipeline_telemetry
     from pytest_llmwatch.records import to_records
-    from pytest_llmwatch.report import html, markdown, run_json
+    from pytest_llmwatch.report import gitlab, html, markdown, run_json
     from pytest_llmwatch.store import files
 
     folder.mkdir(parents=True, exist_ok=True)
     report = dataclasses.replace(report, notes=(*report.notes, *pipeline_incidents.write(report, folder)))
     atomic.write_text(folder / "report.html", html.render(report))
     atomic.write_text(folder / "summary.md", markdown.render(report))
+    atomic.write_text(folder / "gitlab-metrics.txt", gitlab.render(report))
     written = pipeline_telemetry.write(report, folder, telemetry)
     files.write_run(folder, run_json.render(report), to_records(report.run), report.run.spans)
     return {
@@ -373,6 +374,7 @@ def write_outputs(report: Report, folder: Path, telemetry: TelemetryOptions | No
         "summary": folder / "summary.md",
         **written,
         "calls": folder / files.CALLS,
+        "gitlab": folder / "gitlab-metrics.txt",
     }
 
 

@@ -16,12 +16,14 @@ _MOST = 200  # newest runs that are read
 def with_earlier(report: Report, store: str | Path | None, root: Path) -> Report:
     """Return ``report`` with what the store knows of earlier runs; unchanged without a store or where it fails.
 
+    A history that the report has already stays.
+
     Args:
         report: Of this run.
         store: Folder or URL; None for none.
         root: What a relative path is relative to.
     """
-    if store is None or report.history:
+    if store is None:
         return report
     try:
         opened = open_store(store, root)
@@ -32,7 +34,8 @@ def with_earlier(report: Report, store: str | Path | None, root: Path) -> Report
         # the page is the same without them; what is wrong with the store is told where it is written to
         return report
     own = report.run.run_id
-    return replace(report, history=tuple(h for h in heads if h.get("run_id") != own), before=before)
+    history = report.history or tuple(h for h in heads if h.get("run_id") != own)
+    return replace(report, history=history, before=before)
 
 
 def _before(report: Report, store: Store) -> Run | None:

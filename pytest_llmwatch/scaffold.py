@@ -85,8 +85,6 @@ jobs:
         with: { python-version: "3.12" }
       - run: pip install pytest-llmwatch
       - run: pytest golden_sets tests --llm-budget=budget.toml --llm-record=none
-      - run: cat llmwatch-report/summary.md >> "$GITHUB_STEP_SUMMARY"
-        if: always()
       - uses: actions/upload-artifact@v4
         if: always()
         with: { name: llmwatch-report, path: llmwatch-report }

@@ -9,6 +9,7 @@ import pytest
 from pytest_llmwatch.budget import Budget
 from pytest_llmwatch.gate_conclude import fails
 from pytest_llmwatch.model import Report, Verdict
+from pytest_llmwatch.report.junit import rule_properties
 
 # plugins that would print progress for a rule, or remember it as a failing test to run first
 _NOT_FOR = (
@@ -19,6 +20,7 @@ _NOT_FOR = (
     "session",
     "llmwatch-run",
     "llmwatch-late",
+    "llmwatch-ci",
 )
 
 
@@ -38,19 +40,7 @@ def _report(verdict: Verdict, display: str, failed: bool) -> pytest.TestReport:
         longrepr = policy + verdict.because
     elif skipped:
         longrepr = (display, line + 1, f"Skipped: inconclusive: {verdict.because}")
-    properties = [
-        (name, value)
-        for name, value in (
-            ("verdict", verdict.verdict),
-            ("layer", verdict.layer),
-            ("observed", verdict.observed),
-            ("limit", verdict.limit),
-            ("unit", verdict.unit),
-            ("n", verdict.n),
-            ("p", verdict.p),
-        )
-        if value is not None
-    ]
+    properties = list(rule_properties(verdict))
     return pytest.TestReport(
         nodeid=nodeid,
         location=(display, line, verdict.rule),

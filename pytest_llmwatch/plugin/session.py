@@ -80,6 +80,10 @@ def open_session(config: pytest.Config) -> LlmSession:
     hooks = RunHooks(session)
     config.pluginmanager.register(hooks, "llmwatch-run")
     config.pluginmanager.register(hooks.wider, "llmwatch-wide")
+    from pytest_llmwatch.plugin import ci, progress
+
+    config.pluginmanager.register(ci.CiHooks(session), "llmwatch-ci")
+    progress.register(session, config.pluginmanager)
     if session.rounds is not None:
         from pytest_llmwatch.plugin.rounds_hooks import register
 

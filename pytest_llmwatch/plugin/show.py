@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmwatch.report import terminal
@@ -31,10 +32,16 @@ def show(reporter: Any, state: LlmSession) -> None:
         ascii=not _unicode(),
         verbosity=reporter.config.get_verbosity() if hasattr(reporter.config, "get_verbosity") else 0,
     )
-    for line in terminal.render(state.report, style, state.outputs):
+    for line in terminal.render(state.report, style, _named(state.outputs)):
         for text, markup in line:
             writer.write(text, **markup)
         writer.line()
+
+
+def _named(outputs: Mapping[str, str]) -> dict[str, str]:
+    """Return what a reader opens next; the other files lie beside it."""
+    shown = {"html report": "report", "run": "run", "summary": "summary"}
+    return {label: outputs[name] for label, name in shown.items() if name in outputs}
 
 
 def _unicode() -> bool:

@@ -22,6 +22,13 @@ _CUT = "The rest does not fit into a comment; it is in run.json and in the repor
 _ICONS = {"broken": "❌", "blind": "❓", "warn": "⚠️", "undecided": "➖", "waived": "🟡", "holds": "✅"}
 _WORDS = {"pass": "✅ PASS", "warn": "⚠️ WARN", "fail": "❌ FAIL", "inconclusive": "➖ INCONCLUSIVE",
           "error": "❓ NOT JUDGED", "none": "NO BUDGET"}  # fmt: skip
+_ALERTS = {"fail": "CAUTION", "error": "IMPORTANT", "warn": "WARNING", "inconclusive": "NOTE"}
+_TOLD = {
+    "CAUTION": "A rule of the budget broke.",
+    "IMPORTANT": "The gate could not do its work: this says nothing about quality.",
+    "WARNING": "Inside the limits, and worth a look.",
+    "NOTE": "The data cannot tell; more cases or repeats would.",
+}
 _SPECIAL = re.compile(r"([\\`*_\[\]|~$])")
 _LEADING = re.compile(r"^([#+=>-]|\d+(?=[.)](?:\s|$)))")
 # invisible; mentions, references and links are found in rendered text, so entities would not stop them
@@ -71,13 +78,29 @@ def _head(report: Report, rows: list[RuleRow]) -> Iterator[str]:
     if rows:
         yield ""
         yield f"Rules: {view.tally_text(rows)}."
+    yield from _alert(report, rows)
     for note in report.notes:
         yield ""
         yield f"> {escape(note, 1000)}"
 
 
+def _alert(report: Report, rows: list[RuleRow]) -> Iterator[str]:
+    """Yield a block that is coloured by the tier, with what to do first; nothing where all is well."""
+    kind = _ALERTS.get(report.verdict)
+    if kind is None:
+        return
+    broken = [r for r in rows if r.state == "broken"]
+    actions = list(dict.fromkeys(r.verdict.action for r in broken if r.verdict.action))
+    yield ""
+    yield f"> [!{kind}]"
+    for action in actions[:3]:
+        yield f"> - {escape(action)}"
+    if not actions:
+        yield f"> {_TOLD[kind]}"
+
+
 def _bad(report: Report, rows: list[RuleRow]) -> Iterator[str]:
-    bad = [r for r in rows if r.state != "holds"]
+    bad = _shown(rows)
     if not bad:
         return
     yield ""
@@ -93,6 +116,12 @@ def _bad(report: Report, rows: list[RuleRow]) -> Iterator[str]:
         for case in found[:3]:
             why = f": {code(case.score.explanation)}" if case.score and case.score.explanation else ""
             yield f"- {code(case.name)} **{escape(cases.figure(case, row.verdict))}**{why}"
+
+
+def _shown(rows: list[RuleRow]) -> list[RuleRow]:
+    """Return the rules that a reader has to know: what changed for the worse, else what is undecided."""
+    changed = [r for r in rows if r.state in ("broken", "blind", "warn")]
+    return changed or [r for r in rows if r.state == "undecided"]
 
 
 def _table(rows: list[RuleRow], *, note: bool) -> Iterator[str]:
@@ -149,6 +178,10 @@ def _problems(report: Report) -> Iterator[str]:
 
 
 def _folded(report: Report, rows: list[RuleRow]) -> Iterator[str]:
+    shown = {id(r) for r in _shown(rows)}
+    rest = [r for r in rows if r.state != "holds" and id(r) not in shown]
+    if rest:
+        yield from _fold(view.tally_text(rest), _table(rest, note=True))
     holds = [r for r in rows if r.state == "holds"]
     if holds:
         yield from _fold(f"{len(holds)} {'rule holds' if len(holds) == 1 else 'rules hold'}",

@@ -20,6 +20,7 @@ from tabulate import tabulate
 
 from pytest_llmwatch.model import Problem, Report
 from pytest_llmwatch.report import breakdown, cases, incidents, stages, view
+from pytest_llmwatch.report.github import inert
 from pytest_llmwatch.report.text import one_line
 from pytest_llmwatch.report.view import MARKS, RuleRow, State
 
@@ -353,6 +354,15 @@ def _close(
     command = next_command(report, rows)
     if command:
         yield (("next: ", {"bold": True}), (command, {}))
+    run = outputs.get("run")
+    if run and accepts(report):
+        yield (("accept as new baseline: ", {}), (f"llmwatch baseline accept {quote(run)} --reason '...'", {}))
+
+
+def accepts(report: Report) -> bool:
+    """Whether the run may become the baseline: it is whole, and something moved against one."""
+    moved = (v.baseline is not None and v.verdict in ("fail", "warn") for v in report.verdicts)
+    return not report.run.partial and any(moved)
 
 
 def next_command(report: Report, rows: list[RuleRow]) -> str | None:
@@ -405,6 +415,10 @@ def _wrapped(
 
 def _finish(line: Line, style: TerminalStyle) -> Line:
     segments = [(text, markup if style.color else {}) for text, markup in line if text]
+    whole = "".join(text for text, _ in segments)
+    if whole != (safe := inert(whole)):
+        # what a model wrote must not command the runner of a CI job: the markup is given up for it
+        segments = [(safe, {})]
     if not style.ascii:
         return tuple(segments)
     for state, (mark, simple) in MARKS.items():

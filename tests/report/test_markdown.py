@@ -77,7 +77,7 @@ def test_foreign_text_forms_no_markup_no_link_and_no_mention(factory: ModuleType
     assert "www." not in bare
     assert not re.search(r"(?<!\\)\]\(", bare)
     plain = outside_code(text)
-    assert plain.count("<details>") == plain.count("</details>") == 3
+    assert plain.count("<details>") == plain.count("</details>") == 4
     tables = [line for line in text.splitlines() if line.startswith("|")]
     columns = {len(re.findall(r"(?<!\\)\|", line)) for line in tables}
     assert len(columns) <= 2, "a cell broke its table"
@@ -97,3 +97,28 @@ def test_a_summary_fits_a_comment(factory: ModuleType) -> None:
     assert len(text) < 65_536
     assert "does not fit into" in text
     assert "does not fit" not in markdown.render(factory.make_report(40))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind"),
+    [("fail", "CAUTION"), ("warn", "WARNING"), ("error", "IMPORTANT"), ("inconclusive", "NOTE")],
+)
+def test_an_alert_block_tells_the_tier(factory: ModuleType, verdict: str, kind: str) -> None:
+    text = markdown.render(replace(factory.make_report(), verdict=verdict))
+    lines = text.splitlines()
+    assert [line for line in lines if line.startswith("> [!")] == [f"> [!{kind}]"]
+    assert lines[lines.index(f"> [!{kind}]") + 1].startswith("> - ")
+
+
+def test_a_run_that_is_well_has_no_alert(factory: ModuleType) -> None:
+    assert "[!" not in markdown.render(factory.passing_report())
+
+
+def test_only_what_changed_is_shown_and_the_undecided_are_folded(factory: ModuleType) -> None:
+    report = factory.make_report()
+    undecided = [v for v in report.verdicts if v.verdict == "inconclusive" and v.reason == "too_few"]
+    assert undecided
+    shown, _, folded = markdown.render(report).partition("<details>")
+    assert all(f"`{v.rule}`" in folded and f"`{v.rule}`" not in shown for v in undecided)
+    alone = markdown.render(replace(report, verdicts=tuple(undecided)))
+    assert f"`{undecided[0].rule}`" in alone.partition("<details>")[0]

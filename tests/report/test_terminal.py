@@ -139,3 +139,16 @@ def test_many_rules_that_hold_are_counted_and_listed_only_when_asked(factory: Mo
     assert "40 more hold" in short
     assert "feature:f7" not in short
     assert "feature:f7" in terminal.plain(terminal.render(report, TerminalStyle(100, verbosity=1), {}))
+
+
+def test_a_move_against_the_baseline_prints_the_command_that_accepts_it(factory: ModuleType) -> None:
+    report = factory.make_report()
+    moved = tuple(replace(v, baseline=1.0) if v.verdict == "fail" else v for v in report.verdicts)
+    outputs = {"run": "llmwatch-report/run.json"}
+    whole = replace(report, verdicts=moved, run=replace(report.run, partial=False))
+    command = "llmwatch baseline accept llmwatch-report/run.json --reason"
+    assert command in terminal.plain(terminal.render(whole, terminal.TerminalStyle(), outputs))
+    partial = replace(whole, run=replace(whole.run, partial=True))
+    assert command not in terminal.plain(terminal.render(partial, terminal.TerminalStyle(), outputs))
+    still = replace(whole, verdicts=tuple(replace(v, baseline=None) for v in moved))
+    assert command not in terminal.plain(terminal.render(still, terminal.TerminalStyle(), outputs))
