@@ -133,7 +133,7 @@ def activate(config: pytest.Config) -> Any:
     """
     session = config.stash.get(_SESSION, None)
     if session is None:
-        from pytest_llmwatch.plugin.session import open_session
+        from pytest_llmwatch.plugin.opening import open_session
 
         session = config.stash[_SESSION] = open_session(config)
     return session

@@ -21,7 +21,7 @@ from pytest_llmwatch import (
     pipeline_telemetry,
     pipeline_users,
 )
-from pytest_llmwatch.errors import InfrastructureError, LlmwatchError, SpendLimitReached, UsageError
+from pytest_llmwatch.errors import LlmwatchError, SpendLimitReached, UsageError
 from pytest_llmwatch.model import (
     Baseline,
     Call,
@@ -37,7 +37,6 @@ from pytest_llmwatch.model import (
     Usage,
 )
 from pytest_llmwatch.plugin import settings as settings_module
-from pytest_llmwatch.plugin.settings import GATE_EXIT
 from pytest_llmwatch.plugin.spending import Refusals, Spending
 from pytest_llmwatch.plugin.storing import Storing
 from pytest_llmwatch.plugin.wire import Parcel, SpendLedger, Spool, clear_spool, read_spool, read_spooled_spans
@@ -54,42 +53,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _OURS = frozenset({"call_id", "call_ids", "nodeid"})  # made by us; a node id is `LlmSession.shown`
-
-
-def open_session(config: pytest.Config) -> LlmSession:
-    """Read settings and budget, start capture, register the run's hooks.
-
-    Raises:
-        pytest.UsageError: Something the user gave is wrong; one clean line.
-        pytest.exit.Exception: The store cannot be reached: exit 7, before anything is paid for.
-    """
-    try:
-        session = LlmSession(config)
-    except UsageError as error:
-        raise pytest.UsageError(str(error)) from None
-    except InfrastructureError as error:
-        pytest.exit(str(error), returncode=GATE_EXIT)
-    from pytest_llmwatch.plugin.hooks import RunHooks
-
-    if session.distributes:
-        from pytest_llmwatch.plugin.named import named_sets
-
-        with clean_usage_errors():
-            for file in named_sets(config):
-                session.load_golden(file)
-    hooks = RunHooks(session)
-    config.pluginmanager.register(hooks, "llmwatch-run")
-    config.pluginmanager.register(hooks.wider, "llmwatch-wide")
-    from pytest_llmwatch.plugin import ci, progress
-
-    config.pluginmanager.register(ci.CiHooks(session), "llmwatch-ci")
-    progress.register(session, config.pluginmanager)
-    if session.rounds is not None:
-        from pytest_llmwatch.plugin.rounds_hooks import register
-
-        register(session, session.rounds)
-    config.add_cleanup(session.close)
-    return session
 
 
 class LlmSession:
