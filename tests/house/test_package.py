@@ -90,7 +90,7 @@ BROUGHT = {
     "pydantic_evals",
 }
 # imported by the modules of an extra alone, see the owners in test_layers.py
-OF_EXTRAS = {"sqlalchemy": "sql", "opentelemetry": "otel"}
+OF_EXTRAS = {"sqlalchemy": "sql", "opentelemetry": "otel", "apprise": "alerts"}
 DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "vcr": "vcrpy",
