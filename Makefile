@@ -57,7 +57,7 @@ record: live
 	$(RECORD) --llm-variant=careless --llm-report=llmwatch-report/recorded-careless"
 
 test: dev
-	@$(BIN)/python -m pytest tests -n $(WORKERS) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 matrix: dev
 	@.ci/matrix "$(VENV)"

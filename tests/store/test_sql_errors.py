@@ -160,5 +160,5 @@ def test_old_tables_of_postgresql_are_brought_up_to_date_too(postgres: str) -> N
     store = open_store(postgres, Path())
     assert store.spent("2026-01-01") == {"day": 2.5, "month": 2.5}
     with psycopg.connect(postgres.replace("+psycopg", "")) as db:
-        assert db.execute("SELECT version FROM llmwatch_version").fetchall() == [(2,)]
+        assert db.execute("SELECT version FROM llmwatch_version").fetchall() == [(3,)]
         assert db.execute("SELECT part FROM llmwatch_runs").fetchall() == []
