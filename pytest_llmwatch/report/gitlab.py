@@ -49,7 +49,8 @@ def _scores(report: Report) -> Iterator[str]:
 
 
 def _rules(report: Report) -> Iterator[str]:
-    verdicts = sorted(report.verdicts, key=lambda v: v.rule)
+    # a user's id is no label: it is shown in the merge request, to whoever reads it
+    verdicts = sorted((v for v in report.verdicts if not v.rule.startswith("scope.user:")), key=lambda v: v.rule)
     for unit in sorted({v.unit for v in verdicts}):
         found = [
             (f'{{rule="{_label(v.rule)}"}}', v.observed)
