@@ -161,7 +161,7 @@ def test_an_application_is_watched_live_and_replayed(shop: Any, dead_url: str) -
     assert lines[1]["outcome"] == {"success": True, "feedback": "thumbs_up", "reask": False}
     assert lines[0]["tool_calls"][0]["latency"] >= 0
     # the user's id is nowhere, its key only in the store, for its owner alone, out of git's sight
-    for file in shop.path.joinpath("llmwatch-report").iterdir():
+    for file in (f for f in shop.path.joinpath("llmwatch-report").rglob("*") if f.is_file()):
         data = file.read_bytes()
         text = gzip.decompress(data).decode() if file.suffix == ".gz" else data.decode()
         assert ("jane@example.com" in text) is (
