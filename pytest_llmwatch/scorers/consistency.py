@@ -19,8 +19,8 @@ class Consistency(Base):
     Two answers are alike by the share of each other's words: function words weigh .1, words of every text .3,
     numbers 2, others 1, and a word that is missing counts as its likeness in letters to the nearest one.
 
-    One answer alone says nothing: the score is ``unscored`` until the end of the run, when all repeats are known, and
-    ``not_assessable`` where there was only one. ``llmwatch score`` compares records of a case that follow each other.
+    One answer alone says nothing: the score is ``unscored`` until the end of the run, and ``not_assessable``
+    where there was only one. ``llmwatch score`` compares records of a case that follow each other.
     """
 
     name = "consistency"
