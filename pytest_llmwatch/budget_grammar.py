@@ -311,7 +311,7 @@ SECTIONS: dict[str, dict[str, Field]] = {
     },
     "alert": {
         "name": Field("string", meaning="name of the route, by which its messages are told apart"),
-        "to": Field("strings", meaning="channels: URLs, `${VARIABLE}` in them from the environment"),
+        "to": Field("strings", meaning="channels, as `env:NAME` of variables that hold their URLs"),
         "severity": Field("strings", _SEVERITIES, meaning="severities of incidents that go there; by default all"),
         "rules": Field("strings", meaning="rules such as `latency.p95`, or globs; by default all"),
         "layers": Field("strings", ("availability", "cost", "quality"), meaning="layers; by default all"),
