@@ -29,7 +29,7 @@ def assigned(text: str) -> bool:
         has_digit(text)
         and not text.isdigit()
         and not text.startswith(("[", "$", "%(", "os.", "self."))
-        and not text.endswith("EXAMPLEKEY")
+        and (len(text) < 20 or opens(text))
         and ("]" not in text or _PLACEHOLDER.match(text) is None)
     )
 
@@ -64,7 +64,12 @@ SECRETS: tuple[Pattern, ...] = (
         run=True,
     ),
     make(
-        "GOOGLE_KEY", START + r"(?:AIza[0-9A-Za-z_-]{30,}|GOCSPX-[0-9A-Za-z_-]{20,})", "AIza", "GOCSPX-", run=True
+        "GOOGLE_KEY",
+        START + r"(?:AIza[0-9A-Za-z_-]{30,}|GOCSPX-[0-9A-Za-z_-]{20,})",
+        "AIza",
+        "GOCSPX-",
+        check=opens,
+        run=True,
     ),
     make("GOOGLE_TOKEN", START + r"ya29\.[0-9A-Za-z_-]{20,}", "ya29.", run=True),
     make(
