@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from pytest_llmwatch.redact_base import START, Pattern, has_digit, make
 
-_DISTINCT = 6
-"""Characters that differ in the last 20 of a key made at random: fewer in one of a billion."""
+_DISTINCT = 4
+"""Characters that differ in a key made at random, behind its prefix: fewer in one of a billion."""
+_PREFIX = 8
 
 
 def opens(text: str) -> bool:
-    """Whether a text in the form of a key can be one: letters at random, not ``xxxx`` and not an ``EXAMPLE``."""
-    return len(set(text[-20:])) >= _DISTINCT and not text.endswith(("EXAMPLE", "EXAMPLEKEY"))
+    """Whether a text in the form of a key can be one: letters at random, not ``xxxx``, not AWS's ``...EXAMPLE``.
+
+    All of it is looked at, so that a line of dashes behind a key does not make it a placeholder.
+    """
+    documented = len(text) <= 40 and text.endswith(("EXAMPLE", "EXAMPLEKEY"))
+    return len(set(text[_PREFIX:])) >= _DISTINCT and not documented
 
 
 def generated(text: str) -> bool:
