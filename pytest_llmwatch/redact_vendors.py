@@ -1,24 +1,23 @@
 """Keys that a prefix of their vendor tells, as the vendors document them; beside those in `redact_patterns`.
 
-Placeholders of documentation (``hf_xxxx``, AWS's ``...EXAMPLE``) have such a prefix too, and open nothing.
+Placeholders of documentation (``hf_xxxx``) have such a prefix too, and open nothing.
 """
 
 from __future__ import annotations
 
 from pytest_llmwatch.redact_base import START, Pattern, has_digit, make
 
-_DISTINCT = 4
-"""Characters that differ in a key made at random, behind its prefix: fewer in one of a billion."""
 _PREFIX = 8
+_OTHERS = 3
 
 
 def opens(text: str) -> bool:
-    """Whether a text in the form of a key can be one: letters at random, not ``xxxx``, not AWS's ``...EXAMPLE``.
+    """Whether a text in the form of a key can be one, and is not ``xxxx`` behind a prefix.
 
-    All of it is looked at, so that a line of dashes behind a key does not make it a placeholder.
+    All of it is looked at, so that a line of ``x`` or dashes behind a key does not make it a placeholder.
     """
-    documented = len(text) <= 40 and text.endswith(("EXAMPLE", "EXAMPLEKEY"))
-    return len(set(text[_PREFIX:])) >= _DISTINCT and not documented
+    letters = set(text[_PREFIX:].lower())
+    return "x" not in letters or len(letters - {"x"}) >= _OTHERS
 
 
 def generated(text: str) -> bool:

@@ -128,9 +128,9 @@ def _add_tests(total: Estimate, session: LlmSession, tests: Live) -> Estimate:
     rows, scale = tests.rows, tests.scale
     usd, unpriced = 0.0, Counter[str]()
     for model, usage, _seconds in rows:
-        price = session.price(model, usage).usd
+        price = None if model is None else session.price(model, usage).usd
         usd += price or 0.0
-        unpriced[model] += price is None
+        unpriced[model or "unknown model"] += price is None
     times = [seconds for *_, seconds in rows if seconds is not None]
     part = Estimate(
         tests.calls,

@@ -22,8 +22,8 @@ _MOST = 200
 """Cassettes that are read; of more, every k-th, and the figures are scaled."""
 _ASKING = frozenset({"llm_call", "llm_client", "async_llm_client", "llm_watch"})
 
-Row = tuple[str, "Usage", float | None]
-"""Model, tokens and seconds of a call that was made before."""
+Row = tuple[str | None, "Usage", float | None]
+"""Model (None unknown), tokens and seconds of a call that was made before."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Live:
     @property
     def model(self) -> str | None:
         """The model of most of them, None where none is known."""
-        most = Counter(model for model, _usage, _seconds in self.rows).most_common(1)
+        most = Counter(model for model, _usage, _seconds in self.rows if model is not None).most_common(1)
         return most[0][0] if most else None
 
 

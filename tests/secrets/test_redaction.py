@@ -104,8 +104,6 @@ def test_addresses_of_people_are_hidden_and_those_of_machines_stay() -> None:
     [
         "OPENAI_API_KEY=sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
         "GITHUB_TOKEN=ghp_XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX or hf_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
-        "aws_access_key_id = AKIAIOSFODNN7EXAMPLE",
-        "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
         "client_secret=bP88Q~xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
         "SKU SK12, pat, dp.example, model key-value, 8 a.m.: AA, sgp_1, part fw_update_of_the_firmware_image",
     ],
