@@ -123,8 +123,13 @@ def _tell(tally: Tally, file: str) -> None:
         print(f"note: {note}", file=sys.stderr)
     for name, said in tally.crash.items():
         print(f"note: {name} failed on {plural(tally.crashed[name], 'record')}, first on {said}", file=sys.stderr)
+    if tally.judging:
+        print(
+            f"note: {plural(tally.judging, 'call')} of a judge not scored: no answers of the application",
+            file=sys.stderr,
+        )
     if tally.bad:
-        good = plural(tally.lines - tally.bad, "record")
+        good = plural(tally.lines - tally.bad - tally.judging, "record")
         print(f"llmwatch: {file}: {good} scored, {plural(tally.bad, 'bad line')} skipped", file=sys.stderr)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmwatch import pipeline_score_repeats as repeats
 from pytest_llmwatch.errors import RecordsError, UsageError
 from pytest_llmwatch.model import JSON, Evidence, Score, ScorerSpec
 from pytest_llmwatch.records_calls import dump_line
@@ -27,6 +28,7 @@ _WITHOUT_ANSWER = frozenset(
 """Scorers that judge what came with an answer, and so have something to say where no answer came."""
 
 NO_ANSWER = "The record holds no answer."
+JUDGING = "A judge was asked here, not the application: there is no answer of it to score."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Tally:
 
     lines: int = 0
     bad: int = 0
+    judging: int = 0
+    """Lines that are calls of judges, which were not scored."""
     errors: list[str] = field(default_factory=list)
     """Messages of bad lines, at most `MAX_ERRORS`."""
     notes: dict[str, str] = field(default_factory=dict)
@@ -67,6 +71,7 @@ class Tally:
         """Take in the tally of further lines."""
         self.lines += more.lines
         self.bad += more.bad
+        self.judging += more.judging
         self.errors += more.errors[: MAX_ERRORS - len(self.errors)]
         for ours, theirs in ((self.notes, more.notes), (self.crash, more.crash)):
             for key, note in theirs.items():
@@ -109,6 +114,7 @@ class LineScorer:
             rename=job.rename,
             cases={i: dataclasses.replace(c, schema=schema) if c.schema is None else c for i, c in cases.items()},
             schema=_schema(job.schema) if job.schema else schema,
+            grouped=specs is not None and any(s.name == "consistency" for s in specs),
         )
         self._known: dict[tuple[str, ...], Prepared] = {}
         """Which scorers apply together -> the same, looked up."""
@@ -120,11 +126,27 @@ class LineScorer:
             RecordsError: A line is bad and the job is strict.
         """
         tally = Tally()
-        out = [self._line(number, raw, tally) for number, raw in lines]
+        rows = [self._line(number, raw, tally) for number, raw in lines]
+        repeats.compare([row for row in rows if isinstance(row, repeats.Scored)])
+        out = [row if isinstance(row, str) else self._shown(row, tally) for row in rows]
         tally.notes = self._reader.notes
         return "".join(out).encode("utf-8"), tally
 
-    def _line(self, number: int, raw: bytes, tally: Tally) -> str:
+    @property
+    def group(self) -> Callable[[tuple[int, bytes]], str | None] | None:
+        """What tells the repeats of one case by their lines; None where no scorer compares repeats."""
+        if not self._reader.grouped:
+            return None
+
+        def key(line: tuple[int, bytes]) -> str | None:
+            try:
+                return self._reader.parse(line[1], line[0]).group
+            except RecordsError:
+                return None
+
+        return key
+
+    def _line(self, number: int, raw: bytes, tally: Tally) -> str | repeats.Scored:
         tally.lines += 1
         try:
             if not raw:
@@ -139,10 +161,26 @@ class LineScorer:
             if len(tally.errors) < MAX_ERRORS:
                 tally.errors.append(str(error))
             return self._bad(number, error.message)
-        scores = self._scores(answer)
-        for score in scores:
-            self._count(score, number, tally)
-        return dump_line({"id": answer.id, "scores": {s.name: _shown(s) for s in scores}})
+        if answer.judging:
+            tally.judging += 1
+            return self._judging(answer)
+        scores = list(self._scores(answer))
+        return repeats.Scored(number, answer.id, answer.output.text, answer.group, answer.sample, scores)
+
+    def _shown(self, row: repeats.Scored, tally: Tally) -> str:
+        for score in row.scores:
+            self._count(score, row.number, tally)
+        return dump_line({"id": row.id, "scores": {s.name: _shown(s) for s in row.scores}})
+
+    def _judging(self, answer: Answer) -> str:
+        said: dict[str, JSON] = {
+            "value": None,
+            "label": "not_assessable",
+            "explanation": JUDGING,
+            "evidence": [],
+        }
+        names = self._prepared.names if self._prepared is not None else ()
+        return dump_line({"id": answer.id, "scores": dict.fromkeys(names, said)})
 
     def _scores(self, answer: Answer) -> Sequence[Score]:
         from pytest_llmwatch.scorers.run import Prepared, applicable
@@ -315,12 +353,14 @@ def score_stream(
     """
     total = Tally()
     scorer = LineScorer(job)  # here too with workers: a wrong job is refused before any is started
+    key = scorer.group
+    parts = chunks(lines, size) if key is None else repeats.together(lines, key, size, _CHUNK_BYTES)
     if jobs == 1:
-        results: Iterable[tuple[bytes, Tally]] = (scorer.chunk(chunk) for chunk in chunks(lines, size))
+        results: Iterable[tuple[bytes, Tally]] = map(scorer.chunk, parts)
     else:
         from pytest_llmwatch.pipeline_score_workers import scored
 
-        results = scored(job, chunks(lines, size), jobs)
+        results = scored(job, parts, jobs)
     for data, tally in results:
         total.add(tally)
         write(data, total)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pytest_llmwatch import records_fields as fields
+from pytest_llmwatch.call import JUDGE
 from pytest_llmwatch.errors import RecordsError
 from pytest_llmwatch.model import JSON, Case, Output
 from pytest_llmwatch.records import why_no_json
@@ -26,11 +27,12 @@ from pytest_llmwatch.records_shapes import (
 _READ = frozenset(
     {
         *("id", "case", "request_id", "input", "output", "context", "reference", "schema", "set", "status"),
-        *("expected_tool_calls", "tool_calls", "retrieved", "finish_reason", "tags", "cluster"),
+        *("expected_tool_calls", "tool_calls", "retrieved", "finish_reason", "tags", "cluster", "sample"),
     }
 )
 _CASE_KEYS = frozenset({"must_mention", "must_not_mention", "expected_documents", "format", "metadata"})
 _NO_ANSWER = frozenset({"error", "timeout", "rate_limited"})
+_ROLE = "role"
 
 
 class Answer(NamedTuple):
@@ -40,6 +42,12 @@ class Answer(NamedTuple):
     case: Case
     output: Output
     answered: bool
+    judging: bool = False
+    """Whether a judge was asked here: a call of a scorer, not of the application."""
+    group: str | None = None
+    """What repeats have in common: their set and case, else their input; None where nothing tells."""
+    sample: JSON = None
+    """Which repeat it is, where the line says so."""
 
 
 class _Plan(NamedTuple):
@@ -66,6 +74,7 @@ class AnswerReader:
         rename: Mapping[str, str] | None = None,
         cases: Mapping[str, Case] | None = None,
         schema: JSON = None,
+        grouped: bool = False,
     ) -> None:
         """Take what all lines share.
 
@@ -74,6 +83,7 @@ class AnswerReader:
             rename: Key of the file -> one of our names or aliases.
             cases: Golden cases by id; a line of such a case takes from it what it does not say itself.
             schema: JSON Schema of lines that bring none.
+            grouped: Whether to tell which lines are repeats of each other.
         """
         self.file = file
         self.notes: dict[str, str] = {}
@@ -83,6 +93,7 @@ class AnswerReader:
         self._seen: set[tuple[str, ...]] = set()
         self._cases = cases or {}
         self._schema = schema
+        self.grouped = grouped
 
     def parse(self, raw: bytes, line: int) -> Answer:
         """Return what scorers need of one line.
@@ -145,7 +156,7 @@ class AnswerReader:
         for key in keys:
             ours = self._rename.get(key, key)
             target = fields.target_of(ours)
-            if ours in _CASE_KEYS:
+            if ours in _CASE_KEYS or key == _ROLE:
                 reads.append((key, ours, True))
             elif target is None:
                 odd.append(key)
@@ -186,7 +197,10 @@ class AnswerReader:
             call_id=str(identity),
         )
         failed = not text and str(data.get("status", "")).lower() in _NO_ANSWER
-        return Answer(identity, case, output, bool(calls) or (text is not None and not failed))
+        answered = bool(calls) or (text is not None and not failed)
+        judging = data.get(_ROLE) == JUDGE
+        group = _group(data, case) if self.grouped and answered and not judging else None
+        return Answer(identity, case, output, answered, judging, group, data.get("sample"))
 
     def _case(self, data: Mapping[str, Any], case_id: JSON) -> Case:
         expected = data.get("expected_tool_calls")
@@ -231,6 +245,13 @@ def _named(convert: Any, name: str, data: Mapping[str, Any], default: Any) -> An
         return convert(data[name])
     except fields.BadValue as error:
         raise fields.BadValue(f"{name} {error}") from error
+
+
+def _group(data: Mapping[str, Any], case: Case) -> str | None:
+    if data.get("case") is not None:
+        return json.dumps([data.get("set"), case.id], default=str)
+    asked = case.input_text()
+    return f"asked {asked}" if asked else None
 
 
 def _retrieved(data: Mapping[str, Any], case: Case) -> tuple[str, ...]:

@@ -11,12 +11,13 @@ import re
 
 from pytest_llmwatch.redact_base import START, Pattern, has_digit, make
 from pytest_llmwatch.redact_personal import PERSONAL
+from pytest_llmwatch.redact_vendors import VENDORS, opens
 
 
 def looks_random(text: str) -> bool:
     """Whether ``text`` could be generated: letters and digits, or one long word without separators."""
     body = re.sub(r"^(?:sk|rk|pk)-(?:proj-|svcacct-|admin-|ant-|or-)?", "", text)
-    return has_digit(body) or not re.search(r"[-_.]", body)
+    return (has_digit(body) or not re.search(r"[-_.]", body)) and opens(text)
 
 
 _PLACEHOLDER = re.compile(r"(?:\+|%20)*(?:\[[A-Z][A-Z0-9_]{1,40}:)?[0-9a-f]{4}\]")
@@ -28,6 +29,7 @@ def assigned(text: str) -> bool:
         has_digit(text)
         and not text.isdigit()
         and not text.startswith(("[", "$", "%(", "os.", "self."))
+        and (len(text) < 20 or opens(text))
         and ("]" not in text or _PLACEHOLDER.match(text) is None)
     )
 
@@ -43,7 +45,7 @@ def _password(text: str) -> bool:
 
 
 # between a name and its value, as JSON, YAML, an assignment, a header, or a pair of strings writes it
-_GIVEN = r"(?:[\\\"']{0,3}\s{0,4}(?::|=>?)\s{0,4}(?:b(?=[\\\"']))?[\\\"']{0,3}|[\"'],\s?b?[\"'])"
+_GIVEN = r"(?:[\\\"']{0,3}\]?\s{0,4}(?:[:?]{0,3}=>?|:)\s{0,4}(?:b(?=[\\\"']))?[\\\"']{0,3}|[\"'],\s?b?[\"'])"
 
 SECRETS: tuple[Pattern, ...] = (
     make(
@@ -62,7 +64,12 @@ SECRETS: tuple[Pattern, ...] = (
         run=True,
     ),
     make(
-        "GOOGLE_KEY", START + r"(?:AIza[0-9A-Za-z_-]{30,}|GOCSPX-[0-9A-Za-z_-]{20,})", "AIza", "GOCSPX-", run=True
+        "GOOGLE_KEY",
+        START + r"(?:AIza[0-9A-Za-z_-]{30,}|GOCSPX-[0-9A-Za-z_-]{20,})",
+        "AIza",
+        "GOCSPX-",
+        check=opens,
+        run=True,
     ),
     make("GOOGLE_TOKEN", START + r"ya29\.[0-9A-Za-z_-]{20,}", "ya29.", run=True),
     make(
@@ -72,6 +79,7 @@ SECRETS: tuple[Pattern, ...] = (
         "ASIA",
         "ABIA",
         "ACCA",
+        check=opens,
         run=True,
     ),
     make(
@@ -80,12 +88,14 @@ SECRETS: tuple[Pattern, ...] = (
         "aws",
         "AWS",
         "Aws",
+        check=opens,
         long=True,
     ),
     make(
         "GITHUB_TOKEN",
         START + r"(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{22,})",
         *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+        check=opens,
         run=True,
     ),
     make(
@@ -95,6 +105,7 @@ SECRETS: tuple[Pattern, ...] = (
         "glptt-",
         "gldt-",
         "glrt-",
+        check=opens,
         run=True,
     ),
     make(
@@ -102,7 +113,7 @@ SECRETS: tuple[Pattern, ...] = (
     ),
     make(
         "SLACK_WEBHOOK",
-        r"hooks\.slack\.com/(?:services|workflows)/(?P<secret>[A-Za-z0-9_/-]{20,})",
+        r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<secret>[A-Za-z0-9_+/-]{20,})",
         "hooks.slack.com",
         run=True,
     ),
@@ -112,23 +123,11 @@ SECRETS: tuple[Pattern, ...] = (
         "_live_",
         "_test_",
         "whsec_",
+        check=opens,
         run=True,
     ),
-    make("HUGGINGFACE_TOKEN", START + r"(?:hf|api_org)_[A-Za-z0-9]{20,}", "hf_", "api_org_", run=True),
     make(
-        "VENDOR_KEY",
-        START + r"(?:gsk_|xai-|pplx-|r8_|nvapi-|npm_|dop_v1_|dapi|shpat_)[A-Za-z0-9_-]{24,}",
-        "gsk_",
-        "xai-",
-        "pplx-",
-        "r8_",
-        "nvapi-",
-        "npm_",
-        "dop_v1_",
-        "dapi",
-        "shpat_",
-        check=has_digit,
-        run=True,
+        "HUGGINGFACE_TOKEN", START + r"(?:hf|api_org)_[A-Za-z0-9]{20,}", "hf_", "api_org_", check=opens, run=True
     ),
     make("PYPI_TOKEN", START + r"pypi-AgE[A-Za-z0-9_-]{30,}", "pypi-AgE", run=True),
     make("SENDGRID_KEY", START + r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}", "SG.", run=True),
@@ -187,7 +186,7 @@ SECRETS: tuple[Pattern, ...] = (
         check=assigned,
     ),
 )
-PATTERNS: tuple[Pattern, ...] = (*SECRETS, *PERSONAL)
+PATTERNS: tuple[Pattern, ...] = (*SECRETS, *VENDORS, *PERSONAL)
 """In order of precedence: where two match the same text, the longer wins, then the earlier."""
 
 SECRET_KEYS = frozenset(

@@ -1,4 +1,4 @@
-"""Before the first live call of a run over golden sets: the calls, tokens, dollars and minutes to come."""
+"""Before the first live call of a run: the calls, tokens, dollars and minutes to come, and what is not known."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_llmwatch.golden import GoldenSet
     from pytest_llmwatch.model import Call
+    from pytest_llmwatch.plugin.estimate_tests import Live
     from pytest_llmwatch.plugin.golden_run import GoldenCase
     from pytest_llmwatch.plugin.session import LlmSession
 
@@ -63,10 +65,14 @@ class Estimate:
     unpriced: dict[str, int] = field(default_factory=dict)
     """Calls whose price is not known, by model."""
     bases: tuple[str, ...] = ()
+    unknown: int = 0
+    """Tests of the application that have no recording, so that nothing is known of their calls."""
 
 
 def estimate(session: LlmSession, items: Sequence[pytest.Item]) -> Estimate | None:
-    """Return what the golden cases among ``items`` will take live, None where none of them goes live."""
+    """Return what ``items`` will take live, None where none of them is known or likely to go live."""
+    from pytest_llmwatch.plugin import estimate_tests
+
     if session.settings.record == "none":
         return None
     live: dict[Path, list[GoldenCase]] = {}
@@ -74,12 +80,14 @@ def estimate(session: LlmSession, items: Sequence[pytest.Item]) -> Estimate | No
         case = case_of(item)
         if case is not None and goes_live(session, case):
             live.setdefault(case.set.folder, []).append(case)
-    if not live:
-        return None
     total = Estimate()
     for cases in live.values():
         total = _add(total, session, cases)
-    return _paced(total, session)
+    tests = estimate_tests.live(session, items)
+    if tests.calls:
+        total = _add_tests(total, session, tests)
+    total = dataclasses.replace(total, unknown=tests.unknown)
+    return _paced(total, session) if total.calls or total.unknown else None
 
 
 def goes_live(session: LlmSession, case: GoldenCase) -> bool:
@@ -111,21 +119,43 @@ def _add(total: Estimate, session: LlmSession, cases: Sequence[GoldenCase]) -> E
     written = round(math.fsum(e.calls * e.output_tokens for e in each))
     model = golden.model or session.client.model or each[0].model
     usd = _price(session, model, read / calls, written / calls)
-    unpriced = dict(total.unpriced)
-    if usd is None:
-        unpriced[model or "unknown model"] = unpriced.get(model or "unknown model", 0) + calls
-    seconds = None
-    if found is not None and found.seconds is not None and (total.seconds is not None or not total.calls):
-        seconds = (total.seconds or 0.0) + calls * found.seconds / _at_once(session, golden)
+    seconds = None if found is None or found.seconds is None else calls * found.seconds / _at_once(session, golden)
+    part = Estimate(calls, read, written, (usd or 0.0) * calls, seconds, {golden.name: calls})
+    return _plus(total, part, (each[0].basis,), {model or "unknown model": calls} if usd is None else {})
+
+
+def _add_tests(total: Estimate, session: LlmSession, tests: Live) -> Estimate:
+    rows, scale = tests.rows, tests.scale
+    usd, unpriced = 0.0, Counter[str]()
+    for model, usage, _seconds in rows:
+        price = None if model is None else session.price(model, usage).usd
+        usd += price or 0.0
+        unpriced[model or "unknown model"] += price is None
+    times = [seconds for *_, seconds in rows if seconds is not None]
+    part = Estimate(
+        tests.calls,
+        round(scale * sum(usage.input_tokens or 0 for _, usage, _ in rows)),
+        round(scale * sum(usage.output_tokens or 0 for _, usage, _ in rows)),
+        scale * usd,
+        scale * math.fsum(times) / max(1, session.settings.workers) if len(times) == len(rows) else None,
+        {"tests": tests.calls},
+    )
+    missing = {model: max(1, round(scale * n)) for model, n in unpriced.items() if n}
+    return _plus(total, part, sorted(tests.bases, reverse=True), missing)
+
+
+def _plus(total: Estimate, part: Estimate, bases: Sequence[str], unpriced: Mapping[str, int]) -> Estimate:
+    """Return the sum of two; seconds are known where both parts' are."""
+    known = part.seconds is not None and (total.seconds is not None or not total.calls)
     return Estimate(
-        calls=total.calls + calls,
-        input_tokens=total.input_tokens + read,
-        output_tokens=total.output_tokens + written,
-        usd=total.usd + (usd or 0.0) * calls,
-        seconds=seconds,
-        sets={**total.sets, golden.name: calls},
-        unpriced=unpriced,
-        bases=tuple(dict.fromkeys((*total.bases, each[0].basis))),
+        calls=total.calls + part.calls,
+        input_tokens=total.input_tokens + part.input_tokens,
+        output_tokens=total.output_tokens + part.output_tokens,
+        usd=total.usd + part.usd,
+        seconds=(total.seconds or 0.0) + (part.seconds or 0.0) if known else None,
+        sets={**total.sets, **part.sets},
+        unpriced=dict(Counter(total.unpriced) + Counter(unpriced)),
+        bases=tuple(dict.fromkeys((*total.bases, *bases))),
     )
 
 
@@ -150,7 +180,7 @@ def _from_cassettes(session: LlmSession, golden: GoldenSet) -> Expected | None:
 
 def _from_run(session: LlmSession, golden: GoldenSet) -> Expected | None:
     """Return the means over the set's calls in the last run: the store's newest, else the report's."""
-    calls = [c for c in _last_calls(session) if c.set == golden.name and c.attempt == 0]
+    calls = [c for c in last_calls(session) if c.set == golden.name and c.attempt == 0]
     rows = [(c.usage, c.latency) for c in calls if c.usage.input_tokens is not None]
     if not rows:
         return None
@@ -158,7 +188,8 @@ def _from_run(session: LlmSession, golden: GoldenSet) -> Expected | None:
     return _mean(rows, len(calls) / executions, "run", calls[0].model)
 
 
-def _last_calls(session: LlmSession) -> tuple[Call, ...]:
+def last_calls(session: LlmSession) -> tuple[Call, ...]:
+    """Return the calls of the last run: the store's newest, else the report's; none where there is no run."""
     from pytest_llmwatch import pipeline_store
     from pytest_llmwatch.store import files
 
@@ -211,7 +242,7 @@ def _at_once(session: LlmSession, golden: GoldenSet) -> int:
 
 def _paced(total: Estimate, session: LlmSession) -> Estimate:
     rpm = session.settings.rpm
-    slowest = (total.calls - 1) * 60.0 / rpm if rpm else 0.0
+    slowest = max(0, total.calls - 1) * 60.0 / rpm if rpm else 0.0
     if total.seconds is None and not slowest:
         return total
     return dataclasses.replace(total, seconds=max(total.seconds or 0.0, slowest))
@@ -235,17 +266,24 @@ def lines(found: Estimate, session: LlmSession, *, quiet: bool) -> list[str]:
     allowed = "no --llm-max-cost" if limit is None else f"--llm-max-cost {fmt.value(limit, 'usd')}"
     took = "time unknown" if found.seconds is None else f"about {_minutes(found.seconds)}"
     most = "at most " if session.settings.auto else ""
+    if not found.calls:
+        return [f"llm: {_unknown(found)} not estimated ({allowed})"]
+    plus = f"; plus {_unknown(found)} not estimated" if found.unknown else ""
     if quiet:
-        first = f"llm: {most}{fmt.plural(found.calls, 'live call')}, {money}, {took} ({allowed})"
+        first = f"llm: {most}{fmt.plural(found.calls, 'live call')}, {money}, {took}{plus} ({allowed})"
     else:
         sets = ", ".join(f"{name} {count:,}" for name, count in list(found.sets.items())[:4])
         more = f", and {len(found.sets) - 4} more sets" if len(found.sets) > 4 else ""
         first = (
             f"llm: {most}{fmt.plural(found.calls, 'live call')} to make ({sets}{more}): "
             f"about {found.input_tokens:,} tokens in and {found.output_tokens:,} out, {money}, {took}; "
-            f"{_basis(found)}; {allowed}"
+            f"{_basis(found)}{plus}; {allowed}"
         )
     return [first, *_warnings(found, limit)]
+
+
+def _unknown(found: Estimate) -> str:
+    return f"{fmt.plural(found.unknown, 'test')} without a recording:"
 
 
 def _warnings(found: Estimate, limit: float | None) -> list[str]:
@@ -268,7 +306,7 @@ def _warnings(found: Estimate, limit: float | None) -> list[str]:
 
 def _basis(found: Estimate) -> str:
     texts = {
-        "recordings": "from the sets' recordings",
+        "recordings": "from the sets' recordings" if set(found.sets) - {"tests"} else "from recordings",
         "run": "from the last run",
         "assumed": f"assumed: {CHARACTERS_PER_TOKEN} characters a token, answers as long as their limit or "
         f"{OUTPUT_TOKENS} tokens",

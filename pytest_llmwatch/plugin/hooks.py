@@ -101,8 +101,8 @@ class RunHooks:
             if case.set.prompt_name:
                 labels["prompt_name"] = case.set.prompt_name
         else:
-            cassette = _cassette_of(item, self.session.shown(item))
-            sources = _of_other_plugins(item)
+            cassette = cassette_of(item, self.session.shown(item))
+            sources = of_other_plugins(item)
         watch = self.session.new_watch(
             item,
             cassette,
@@ -359,14 +359,15 @@ class RunHooks:
 _BROKEN: pytest.StashKey[LlmwatchError] = pytest.StashKey()
 
 
-def _cassette_of(item: pytest.Item, shown: str) -> Path:
+def cassette_of(item: pytest.Item, shown: str) -> Path:
+    """Return where the calls of a test are recorded that is no golden case."""
     from pytest_llmwatch.golden import safe_name
 
     name = shown.split("::", 1)[-1].replace("::", ".")
     return item.path.parent / "cassettes" / item.path.stem / f"{safe_name(name)}.yaml"
 
 
-def _of_other_plugins(item: pytest.Item) -> list[Path]:
+def of_other_plugins(item: pytest.Item) -> list[Path]:
     """Return where pytest-recording and pytest-vcr would keep the test's cassette."""
     from pytest_llmwatch.capture.cassette_foreign import candidates
 

@@ -25,6 +25,7 @@ class Settings:
     budget: Path | None
     budget_display: str | None
     record: str
+    record_asked: bool
     report: Path
     report_asked: bool
     gate: str
@@ -77,6 +78,7 @@ def read(config: pytest.Config) -> Settings:
         budget=(base / budget).resolve() if budget else None,
         budget_display=str(budget) if budget else None,
         record=record or ("none" if os.environ.get("CI") else "once"),
+        record_asked=record is not None,
         report=(root / (report or DEFAULT_REPORT)).resolve(),
         report_asked=report is not None,
         gate=config.getoption("llm_gate"),

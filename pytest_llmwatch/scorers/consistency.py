@@ -19,8 +19,8 @@ class Consistency(Base):
     Two answers are alike by the share of each other's words: function words weigh .1, words of every text .3,
     numbers 2, others 1, and a word that is missing counts as its likeness in letters to the nearest one.
 
-    One answer alone says nothing: the score is ``unscored`` until `over_repeats` has seen all of them, and
-    ``not_assessable`` where there was only one.
+    One answer alone says nothing: the score is ``unscored`` until the end of the run, and ``not_assessable``
+    where there was only one. ``llmwatch score`` compares records of a case that follow each other.
     """
 
     name = "consistency"
@@ -63,29 +63,31 @@ def over_repeats(results: Sequence[CaseResult]) -> tuple[CaseResult, ...]:
     for indices in groups.values():
         values = similarities([results[i].output or "" for i in indices])
         for i, value in zip(indices, values, strict=True):
-            out[i] = dataclasses.replace(
-                out[i], scores=tuple(_filled(s, value, len(indices)) for s in out[i].scores)
-            )
+            scores = tuple(fill(s, value, len(indices)) if waits(s) else s for s in out[i].scores)
+            out[i] = dataclasses.replace(out[i], scores=scores)
     return tuple(out)
 
 
-def _is_waiting(score: Score) -> bool:
+def waits(score: Score) -> bool:
+    """Whether ``score`` is of this scorer and waits for the other repeats."""
     return score.label == "unscored" and score.explanation.removeprefix(NEGATED).startswith(
         "Compared with the other repeats"
     )
 
 
 def _waiting(result: CaseResult) -> bool:
-    return any(_is_waiting(score) for score in result.scores)
+    return any(waits(score) for score in result.scores)
 
 
-def _filled(score: Score, value: float, n: int) -> Score:
-    if not _is_waiting(score):
-        return score
-    if n < 2:
-        return dataclasses.replace(
-            score, label="not_assessable", explanation="Only one repeat: nothing to compare with."
-        )
+def fill(
+    score: Score, value: float | None, n: int, alone: str = "Only one repeat: nothing to compare with."
+) -> Score:
+    """Return a score that `waits` with ``value``, its mean likeness to the others of ``n`` repeats.
+
+    Without a value, or others, it is ``not_assessable``, for the reason ``alone``.
+    """
+    if value is None or n < 2:
+        return dataclasses.replace(score, label="not_assessable", explanation=alone)
     negated = score.explanation.startswith(NEGATED)
     said = f"Mean similarity {value:.2f} to the {n - 1} other repeat{'s' if n > 2 else ''}."
     return dataclasses.replace(

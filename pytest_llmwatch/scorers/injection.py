@@ -20,7 +20,7 @@ _NOT_IN_ANSWERS = frozenset(["asks_for_secrets"])
 class Injection(Base):
     """1 where neither the input, the context nor the answer holds a marker of prompt injection, else 0.
 
-    Few false alarms, moderate recall: it knows the usual formulas, so 1 does not mean that a text is safe. In the
+    Few false alarms, low recall: it knows the usual formulas, so 1 does not mean that a text is safe. In the
     context it also looks for sentences that tell their reader what to answer, which are in order in an input.
     ``kinds`` narrows it: override, mode, jailbreak, prompt_theft, asks_for_secrets, control_token, reader, hidden.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pytest_llmwatch import budget_grammar as grammar
 from pytest_llmwatch import operations, schema
 from pytest_llmwatch.budget import budget_schema, parse_budget
 from pytest_llmwatch.budget_grammar import RULES
@@ -63,3 +64,18 @@ def test_what_is_refused_is_invalid(text: str) -> None:
 def test_every_rule_is_described() -> None:
     properties = budget_schema()["properties"]
     assert all(properties[s.table]["properties"][s.key]["description"] == s.meaning for s in RULES)
+
+
+def test_every_key_of_the_grammar_says_what_it_means() -> None:
+    groups = {
+        **grammar.SECTIONS,
+        "cost": grammar.COST_SETTINGS,
+        "agent": grammar.AGENT_SETTINGS,
+        "judge": grammar.JUDGE_SETTINGS,
+    }
+    fields = {f"{name}.{key}": field.meaning for name, keys in groups.items() for key, field in keys.items()}
+    rules = {f"{s.table}.{s.key}": s.meaning for s in grammar.RULES}
+    assert len(fields) > 60
+    assert [
+        name for name, meaning in {**fields, **rules, **grammar.QUALITY_KEYS}.items() if len(meaning) < 5
+    ] == []

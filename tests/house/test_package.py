@@ -68,6 +68,24 @@ def test_the_source_archive_takes_what_exists(project_root: Path) -> None:
     assert [name for name in wanted if not (project_root / name).exists()] == []
 
 
+def _declared(project_root: Path) -> set[str]:
+    project = tomllib.loads((project_root / "pyproject.toml").read_text("utf-8"))["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    return {re.split(r"[<>=!~;\[ ]", text, maxsplit=1)[0] for group in groups for text in group} - {
+        "pytest-llmwatch"
+    }
+
+
+def test_every_dependency_has_its_reason(project_root: Path) -> None:
+    page = (project_root / "docs" / "design" / "dependencies.md").read_text("utf-8")
+    named = set(re.findall(r"[a-z0-9][a-z0-9.-]*[a-z0-9]", page.lower()))
+    declared = _declared(project_root)
+    assert len(declared) > 40
+    assert sorted(name for name in declared if name.lower() not in named) == []
+    adapters = (project_root / "pytest_llmwatch" / "scorers" / "adapters").glob("[a-z]*.py")
+    assert [p.stem for p in adapters if p.stem != "common" and p.stem.replace("_", "-") not in named] == []
+
+
 # what a declared dependency always brings (the OpenAI client its transport, jsonschema its registry, ...)
 BROUGHT = {
     "httpx",

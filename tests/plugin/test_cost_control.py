@@ -134,10 +134,12 @@ def test_the_estimate_stands_before_the_first_call_and_never_before_a_replay(
     assert summary(project)[0] == 6
     assert "live call" not in replayed.stdout.str()
 
-    again = project.run(*RUN, "--llm-record=all", "--llm-rpm=3000", "-n2")
+    project.pytester.makepyfile(test_own="def test_a(llm_watch): pass\ndef test_b(): pass\n")
+    again = project.run(*RUN, "test_own.py", "--llm-record=all", "--llm-rpm=3000", "-n2")
     assert len(estimates(again)) == 1, "one line, from the controller"
     assert "6 live calls to make (qa 6): about 42 tokens in and 30 out, about $72.00" in estimates(again)[0]
-    assert "from the sets' recordings; no --llm-max-cost" in estimates(again)[0]
+    said = "from the sets' recordings; plus 2 tests without a recording: not estimated; no --llm-max-cost"
+    assert said in estimates(again)[0]
 
 
 def test_the_estimate_knows_what_a_changed_prompt_will_ask_again(project: Any, endpoint: Endpoint) -> None:

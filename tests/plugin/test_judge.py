@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from llmock.scenarios import Match, Reply
+
+from pytest_llmwatch import cli
 
 SET = """\
 description: judged answers
@@ -53,7 +56,7 @@ def verdicts(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_a_judge_is_recorded_counted_apart_and_fails_nothing_until_it_is_calibrated(
-    project: Any, loopback: Any, dead_url: str
+    project: Any, loopback: Any, dead_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project.golden(set_yaml=SET)
     project.budget(BUDGET)
@@ -76,6 +79,15 @@ def test_a_judge_is_recorded_counted_apart_and_fails_nothing_until_it_is_calibra
     assert rules["judge.run_usd"]["observed"] == totals["judge"]["cost_usd"] > totals["cost_usd"]
     score = recorded["cases"][0]["scores"]["tone"]
     assert "The threshold 0.9 is not applied" in json.dumps(score)
+
+    # its calls are in the run's file, and are no answers to score
+    capsys.readouterr()
+    calls = str(project.path / "llmwatch-report" / "calls.jsonl.gz")
+    assert cli.main(["score", calls, "--scorers", "json"]) == 0
+    scored = capsys.readouterr()
+    labels = [json.loads(line)["scores"]["json"]["label"] for line in scored.out.splitlines()]
+    assert (len(labels), labels.count("not_assessable")) == (6, 3)
+    assert scored.err == "note: 3 calls of a judge not scored: no answers of the application\n"
 
     # the same from the recordings, with nobody at the endpoint; this time the judge agrees with people
     project.budget(BUDGET.replace("calls = 2", "calls = 3"))

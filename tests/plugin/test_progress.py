@@ -28,6 +28,8 @@ def test_a_live_run_says_how_far_it_is_and_a_replay_does_not(project: Any) -> No
     assert re.fullmatch(r"llm: 3 calls, \$0\.0\d+ so far; 3 of 4 tests, about .+ left", lines[-1])
     replay = project.run(*args, LLMWATCH_PROGRESS="0.001")
     assert not [x for x in replay.outlines if " so far" in x]
+    assert "llm: 4 tests without a recording: not estimated (no --llm-max-cost)" in live.outlines
+    assert "recording: not estimated" not in replay.stdout.str()
 
 
 @pytest.mark.parametrize(

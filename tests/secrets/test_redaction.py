@@ -99,6 +99,38 @@ def test_addresses_of_people_are_hidden_and_those_of_machines_stay() -> None:
         assert REDACTOR.text(address) == address
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "OPENAI_API_KEY=sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "GITHUB_TOKEN=ghp_XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX or hf_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "client_secret=bP88Q~xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "SKU SK12, pat, dp.example, model key-value, 8 a.m.: AA, sgp_1, part fw_update_of_the_firmware_image",
+    ],
+)
+def test_what_documentation_puts_in_the_place_of_a_key_stays(text: str) -> None:
+    assert REDACTOR.text(text) == text
+
+
+BODY = "3fA9d0c2B7e41f8a6D5c9b0e7F2a4d8c"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-proj-" + BODY, "ghp_" + BODY, "glcbt-64_" + BODY, "gloas-" + BODY * 2, "fw_" + BODY, "tvly-" + BODY,
+        "lsv2_pt_" + BODY.lower() + "_0a1b2c3d4e", "rubygems_" + BODY.lower(), "dckr_pat_" + BODY, "ntn_" + BODY,
+        "dor_v1_" + BODY.lower(), "shpca_" + BODY.lower(), "SK" + BODY.lower(), BODY.lower() + "-us19",
+        "123456789:AA" + BODY + "x", "patABCdef12345678." + BODY.lower() * 2, "dp.pt." + BODY, "hvs." + BODY,
+    ],
+)  # fmt: skip
+def test_keys_of_other_vendors_are_hidden_also_before_a_line_of_dashes(key: str) -> None:
+    assert key not in REDACTOR.text(f"Your key is {key}.")
+    assert BODY.lower() not in REDACTOR.text(f"| {key} ------------------------------ |").lower()
+    if key.startswith(("sk-", "gh", "hvs", "fw_")):
+        assert BODY not in REDACTOR.text(f"{key}------------------------------xxxxxxxxxxxxxxxxxxxxxxxxxxxxx")
+
+
 # -- what a request proves to be a secret
 
 
