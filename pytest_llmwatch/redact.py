@@ -73,6 +73,7 @@ class Redactor:
         self._salt = salt or _DEFAULT_SALT
         self._known: dict[str, str] = {}
         self._learned: dict[str, str] = {}
+        self._plain_values: set[str] = set()  # seen where credentials are, and none
         self._user = tuple((name, _compile(name, expression)) for name, expression in patterns)
 
     def learn(self, value: str, kind: str = "SECRET") -> None:
@@ -81,8 +82,15 @@ class Redactor:
         Only what could be generated is learned (12 characters or more, letters and a digit), so that a stand-in
         such as ``test-key`` does not vanish from texts.
         """
+        if value in self._plain_values:
+            return
         value = value.strip()
-        if value in self._learned or len(self._learned) >= _LEARNED or not _generated(value):
+        if value in self._learned or len(self._learned) >= _LEARNED:
+            return
+        if not _generated(value):
+            if len(self._plain_values) >= _CACHED_TEXTS:
+                self._plain_values.clear()
+            self._plain_values.add(value)
             return
         self._learned[value] = kind
         self._known.clear()
@@ -291,18 +299,21 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, tuple | list):
+            if not value:
+                return value
             items = [self._record(v, leave) for v in value]
             return value if all(a is b for a, b in zip(items, value, strict=True)) else type(value)(items)
-        if isinstance(value, Mapping):
-            return self.value(dict(value))
-        if not dataclasses.is_dataclass(value) or isinstance(value, type):
-            return value
+        if not _is_record(type(value)):
+            return self.value(dict(value)) if isinstance(value, Mapping) else value
         changed = {}
+        known = self._known
         for name in _fields(type(value), leave):
             before = getattr(value, name)
-            if type(before) in _NO_TEXT:
+            if not before or type(before) in _NO_TEXT:
                 continue
-            after = self._record(before, leave)
+            after = known.get(before) if type(before) is str else None
+            if after is None:
+                after = self._record(before, leave)
             if after is not before and after != before:
                 changed[name] = after
         return dataclasses.replace(value, **changed) if changed else value
@@ -315,6 +326,11 @@ class Redactor:
 
 
 _NO_TEXT = frozenset({type(None), bool, int, float})
+
+
+@functools.cache
+def _is_record(cls: type) -> bool:
+    return dataclasses.is_dataclass(cls)
 
 
 @functools.cache
