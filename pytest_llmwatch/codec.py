@@ -23,7 +23,8 @@ def encode(value: Any) -> Any:
     """
     if type(value) in _PLAIN:
         return value
-    plan = _plan(type(value))
+    kind: Any = type(value)
+    plan = _plan(kind)
     if plan is not None:
         out: dict[str, Any] = {}
         for name, required, default in plan:
@@ -61,7 +62,7 @@ def _plan(cls: Hashable) -> tuple[tuple[str, bool, object], ...] | None:
     if not dataclasses.is_dataclass(cls):
         return None
     plan = []
-    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
+    for f in dataclasses.fields(cls):
         default: object = _NO_DEFAULT if f.name == "schema_version" else f.default
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         plan.append((f.name, required, default))

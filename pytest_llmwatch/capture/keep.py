@@ -136,7 +136,7 @@ def _whole(body: bytes, scrubber: Scrubber) -> bytes:
     return (scrubber.text(plain) if lines is None else lines).encode()
 
 
-_CREDENTIAL = re.compile(r"auth|key|token|secret|passw|signature|credential|session", re.I)
+_CREDENTIAL = re.compile(r"auth|key|token|secret|passw|signature|credential|session|\Acookie\Z", re.I)
 
 
 @functools.lru_cache(maxsize=512)
@@ -149,11 +149,12 @@ def learn(sent: Sent, redactor: Redactor) -> None:
 
     A server may repeat it in an error, whatever its form; no pattern knows the keys of every vendor.
     """
-    for name, value in sent.headers.items():
+    for name in filter(_is_credential, sent.headers):
+        value = sent.headers[name]
         if name == "cookie":
             for pair in value.split(";"):
                 redactor.learn(pair.partition("=")[2])
-        elif _is_credential(name):
+        else:
             scheme, _, rest = value.partition(" ")
             redactor.learn(rest or scheme)
             if scheme.lower() == "basic":

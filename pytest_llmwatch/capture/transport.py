@@ -114,11 +114,14 @@ def _sent(request: Any, url: str, body: bytes) -> Sent:
 
 def _pairs(headers: Any) -> list[tuple[str, str]]:
     """Return headers as the library's ``multi_items`` does, but without its search for their encoding."""
-    try:
-        return [(k.decode("ascii").lower(), v.decode("ascii")) for k, v in headers.raw]
-    except UnicodeDecodeError:
-        pairs: list[tuple[str, str]] = headers.multi_items()
-        return pairs
+    names, values = zip(*headers.raw, strict=True) if headers else ((), ())
+    joined, all_values = b"\0".join(names), b"\0".join(values)
+    if joined.isascii() and all_values.isascii() and names:
+        said = all_values.decode("ascii").split("\0")
+        if len(said) == len(names):  # no value holds the sign between them
+            return list(zip(joined.decode("ascii").lower().split("\0"), said, strict=True))
+    pairs: list[tuple[str, str]] = headers.multi_items()
+    return pairs
 
 
 def _sync(real: Any, gate: Gate, module: ModuleType, streams: _Streams) -> Any:
