@@ -60,6 +60,10 @@ class Times:
     chunks: tuple[tuple[float, int], ...] = ()
 
 
+_NO_TIMES = Times()
+_NO_ANSWER = Answer()
+
+
 class Exchange:
     """One attempt of a logical call.
 
@@ -102,8 +106,8 @@ class Exchange:
         self.state: State = "complete"
         self.error: dict[str, str] | None = None
         self.error_type: str | None = None
-        self.times = Times()
-        self.answer = Answer()
+        self.times = _NO_TIMES
+        self.answer = _NO_ANSWER
         self.body = b""
         self.finished = False
         self._finish = finish

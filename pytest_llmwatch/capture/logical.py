@@ -116,6 +116,7 @@ _OURS = frozenset(
     {
         "id", "trace_id", "span_id", "parent_id", "outer", "time", "server_address", "capture_mode",
         "usage", "cost", "operation", "status", "stream", "outcome", "role",
+        "repeat", "attempt", "index", "input_chars", "output_chars", "ttft", "cache_hit", "schema_version",
         "input", "context", "reference", "output", "error", "parameters", "retrieval",
     }
 )  # fmt: skip
