@@ -168,9 +168,14 @@ class Exchange:
             self.connect = round(now - self._slot_at, 6)
         self.started = now
 
+    def answered(self) -> None:
+        """Note that the response's head is here: before anything is done with it, for the clock runs."""
+        if self._headers_at is None:
+            self._headers_at = clock() - self.started
+
     def responded(self, status_code: int, reason: str, headers: list[tuple[str, str]]) -> None:
         """Take the response's head."""
-        self._headers_at = clock() - self.started
+        self.answered()
         self.status_code, self.reason, self.headers = status_code, reason, headers
 
     def failed(self, error: BaseException) -> None:

@@ -257,6 +257,7 @@ class _Streams:
 
     def taken(self, response: Any, exchange: Exchange, tee: Any) -> Any:
         """Note a live response's head, and what is read of its body from now on."""
+        exchange.answered()
         exchange.responded(response.status_code, response.reason_phrase, _pairs(response.headers))
         response.stream = tee(response.stream, exchange)
         return response
