@@ -21,29 +21,52 @@ def encode(value: Any) -> Any:
 
     Fields that are None, empty, or equal to their default are left out of records; a required field stays.
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if type(value) in _PLAIN:
+        return value
+    kind: Any = type(value)
+    plan = _plan(kind)
+    if plan is not None:
         out: dict[str, Any] = {}
-        for f in dataclasses.fields(value):
-            item = getattr(value, f.name)
-            required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-            if required and item is None:
-                # decoding needs it: a Score without a value says so
-                out[f.name] = None
+        for name, required, default in plan:
+            item = getattr(value, name)
+            if item is None:
+                if required:
+                    # decoding needs it: a Score without a value says so
+                    out[name] = None
                 continue
-            if item is None or item in ((), {}):
+            if type(item) in _PLAIN:
+                if item != default:
+                    out[name] = item
                 continue
-            if f.default is not dataclasses.MISSING and item == f.default and f.name != "schema_version":
+            if item in ((), {}) or item == default:
                 continue
             encoded = encode(item)
             if encoded == {} and dataclasses.is_dataclass(item):
                 continue
-            out[f.name] = encoded
+            out[name] = encoded
         return out
     if isinstance(value, Mapping):
         return {str(k): encode(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [encode(v) for v in value]
     return value
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_NO_DEFAULT = object()
+
+
+@functools.cache  # each finished call is encoded at once: what its class is like is known by then
+def _plan(cls: Hashable) -> tuple[tuple[str, bool, object], ...] | None:
+    """Return (name, is required, default that is left out) of each field of a record; None for others."""
+    if not dataclasses.is_dataclass(cls):
+        return None
+    plan = []
+    for f in dataclasses.fields(cls):
+        default: object = _NO_DEFAULT if f.name == "schema_version" else f.default
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        plan.append((f.name, required, default))
+    return tuple(plan)
 
 
 def decode(cls: type[T], data: Mapping[str, Any]) -> T:

@@ -61,8 +61,13 @@ def _all_said(body: Any) -> Iterator[_Said]:
     if not isinstance(body, list):
         return
     for item in body:
-        if isinstance(item, Mapping):
+        if isinstance(item, Mapping) and not _is_plain(item):
             yield from _said(item)
+
+
+def _is_plain(item: Mapping[str, Any]) -> bool:
+    """Whether a message is a text and nothing else, as nearly all are."""
+    return item.keys() == {"role", "content"} and item["role"] != "tool" and isinstance(item["content"], str)
 
 
 def _said(item: Mapping[str, Any]) -> Iterator[_Said]:

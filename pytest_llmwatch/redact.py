@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import operator
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ _CACHED_LENGTH = 20_000
 _SHORTEST = 6
 _DEEPEST = 5  # texts in texts in texts: what is deeper was built to be
 _LEARNED = 64
+_MOST_DIGITS = max(p.numeric for p in PATTERNS)
 _ROUNDS = 4
 _SECRET_VARIABLES = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_PASSWD", "_PASS", "_CREDENTIALS", "_AUTH")
 # each of SECRET_KEYS holds one of them
@@ -73,6 +75,8 @@ class Redactor:
         self._salt = salt or _DEFAULT_SALT
         self._known: dict[str, str] = {}
         self._learned: dict[str, str] = {}
+        self._by_shape: dict[tuple[bool, int, bool], tuple[Pattern, ...]] = {}
+        self._plain_values: set[str] = set()  # seen where credentials are, and none
         self._user = tuple((name, _compile(name, expression)) for name, expression in patterns)
 
     def learn(self, value: str, kind: str = "SECRET") -> None:
@@ -81,8 +85,15 @@ class Redactor:
         Only what could be generated is learned (12 characters or more, letters and a digit), so that a stand-in
         such as ``test-key`` does not vanish from texts.
         """
+        if value in self._plain_values:
+            return
         value = value.strip()
-        if value in self._learned or len(self._learned) >= _LEARNED or not _generated(value):
+        if value in self._learned or len(self._learned) >= _LEARNED:
+            return
+        if not _generated(value):
+            if len(self._plain_values) >= _CACHED_TEXTS:
+                self._plain_values.clear()
+            self._plain_values.add(value)
             return
         self._learned[value] = kind
         self._known.clear()
@@ -161,11 +172,7 @@ class Redactor:
         words = " ".join([s[start:end] for start, end in runs])
         lower = s.lower()
         near = " ".join([s[start:end] for start, end, _ in numbers]).lower()
-        for pattern in self._patterns:
-            if (pattern.personal and not personal) or pattern.numeric > most:
-                continue
-            if (pattern.run or pattern.long) and not words:
-                continue
+        for pattern in self._worth(bool(words), most, personal):
             if pattern.forms and not shape.has(pattern.forms):
                 continue
             if pattern.needles and not _any_in(pattern.needles, words if pattern.run else s):
@@ -181,6 +188,18 @@ class Redactor:
                 places = word_windows(lower, pattern.words, pattern.reach)
             for start, end in places:
                 yield from _matches(pattern, s, start, end)
+
+    def _worth(self, runs: bool, digits: int, personal: bool) -> tuple[Pattern, ...]:
+        """Return the patterns to try where there are long words or none, and so many digits in a row at most."""
+        key = (runs, min(digits, _MOST_DIGITS), personal)
+        found = self._by_shape.get(key)
+        if found is None:
+            found = self._by_shape[key] = tuple(
+                p
+                for p in self._patterns
+                if (personal or not p.personal) and p.numeric <= digits and (runs or not (p.run or p.long))
+            )
+        return found
 
     def _inline(self, s: str, depth: int) -> list[Finding]:
         # an image's random letters are no text; a text file is one
@@ -286,23 +305,27 @@ class Redactor:
         return cast(T, self._record(value, leave))
 
     def _record(self, value: Any, leave: frozenset[str]) -> Any:
-        if type(value) in _NO_TEXT:
+        kind: Any = type(value)
+        if kind in _NO_TEXT:
             return value
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, tuple | list):
+            if not value:
+                return value
             items = [self._record(v, leave) for v in value]
             return value if all(a is b for a, b in zip(items, value, strict=True)) else type(value)(items)
-        if isinstance(value, Mapping):
-            return self.value(dict(value))
-        if not dataclasses.is_dataclass(value) or isinstance(value, type):
-            return value
+        if not _is_record(kind):
+            return self.value(dict(value)) if isinstance(value, Mapping) else value
         changed = {}
-        for name in _fields(type(value), leave):
-            before = getattr(value, name)
-            if type(before) in _NO_TEXT:
+        known = self._known
+        names, read = _fields(kind, leave)
+        for name, before in zip(names, read(value), strict=True):
+            if not before or type(before) in _NO_TEXT:
                 continue
-            after = self._record(before, leave)
+            after = known.get(before) if type(before) is str else None
+            if after is None:
+                after = self._record(before, leave)
             if after is not before and after != before:
                 changed[name] = after
         return dataclasses.replace(value, **changed) if changed else value
@@ -318,8 +341,18 @@ _NO_TEXT = frozenset({type(None), bool, int, float})
 
 
 @functools.cache
-def _fields(cls: type, leave: frozenset[str]) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(cls) if f.name not in leave)
+def _is_record(cls: type) -> bool:
+    return dataclasses.is_dataclass(cls)
+
+
+@functools.cache
+def _fields(cls: type, leave: frozenset[str]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """Return the names of the fields that may hold text, and what reads all of them."""
+    # with two at least, so that a tuple is what is read
+    names = tuple(f.name for f in dataclasses.fields(cls) if f.name not in leave)
+    if len(names) < 2:
+        return names, lambda value: tuple(getattr(value, name) for name in names)
+    return names, operator.attrgetter(*names)
 
 
 def _any_in(words: tuple[str, ...], s: str) -> bool:

@@ -4,7 +4,7 @@ Each round runs every subject, in random order, so that a change of the machine'
 processor time of the client's process, which a loaded machine disturbs less than the clock; figures are medians
 over rounds, ratios medians of the ratios within a round. The server runs in another process.
 
-    python bench/capture/run.py [--quick] [--only live,replay,counts,ttft,concurrent,memory,suite] [--json FILE]
+    python bench/capture/run.py [--quick] [--only live,replay,counts,bytecodes,ttft,...] [--json FILE]
 
 It ends with exit code 1 where calls are lost, or where a call costs more operations than it did (`counts.py`):
 these do not depend on how busy the machine is.
@@ -24,6 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import bytecodes
 import counts
 import measures
 import subjects
@@ -207,6 +208,7 @@ TABLES: dict[str, tuple[Callable[[subjects.Server, Path, bool], Rows], Callable[
         ),
         show_plain("case"),
     ),
+    "bytecodes": (lambda server, folder, quick: bytecodes.bytecodes(server, folder), show_plain("case")),
     "ttft": (
         lambda server, folder, quick: measures.first_token(server, folder, calls=3 if quick else 40),
         show_ttft,

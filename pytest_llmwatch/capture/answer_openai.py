@@ -47,25 +47,25 @@ def _said(content: Any, between: str = "") -> str:
 
 
 def _chat_object(data: Mapping[str, Any]) -> Answer:
-    base = Answer(
-        usage=read_usage(data.get("usage")),
-        model=as_text(data.get("model")),
-        id=as_text(data.get("id")),
-        system_fingerprint=as_text(data.get("system_fingerprint")),
-    )
+    base: dict[str, Any] = {
+        "usage": read_usage(data.get("usage")),
+        "model": as_text(data.get("model")),
+        "id": as_text(data.get("id")),
+        "system_fingerprint": as_text(data.get("system_fingerprint")),
+    }
     choices = data.get("choices")
     if not isinstance(choices, list):
         # a transcription is text; an embedding, an image or a file is none
-        return replace(base, output=as_text(data.get("text")))
+        return Answer(output=as_text(data.get("text")), **base)
     if not choices or not isinstance(choices[0], dict):
-        return replace(base, status="incomplete", error_type="empty_response", error="no choices in the response")
+        return Answer("incomplete", "empty_response", "no choices in the response", **base)
     message = as_dict(choices[0].get("message"))
     text = _said(message.get("content")) or as_text(message.get("refusal"))
-    answer = replace(
-        base,
+    answer = Answer(
         output=text or as_text(choices[0].get("text")) or "",
         tool_calls=tuple(_chat_tool(c) for c in dicts(message.get("tool_calls"))),
         finish_reason=mapped(choices[0].get("finish_reason"), _FINISH),
+        **base,
     )
     error = choices[0].get("error")
     if isinstance(error, dict) or answer.finish_reason == "error":

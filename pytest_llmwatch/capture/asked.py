@@ -26,6 +26,10 @@ _OTHER_NAMES = {
     "top_p": ("p",),  # Cohere
     "top_k": ("k",),
 }
+_RENAMED = frozenset(name for names in _OTHER_NAMES.values() for name in names)
+_NESTED = frozenset({"reasoning", "output_config", "thinking", "response_format", "text", "output_format"})
+_DIRECT = frozenset(_PARAMETERS)
+_GIVEN = _RENAMED | _NESTED | _DIRECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +83,17 @@ _READERS: dict[bool, Callable[[Mapping[str, Any]], Read]] = {True: asked_gemini.
 
 
 def _parameters(data: Mapping[str, Any]) -> dict[str, Any]:
-    out: dict[str, Any] = {k: data[k] for k in _PARAMETERS if data.get(k) is not None}
-    for ours, theirs in _OTHER_NAMES.items():
+    given = _GIVEN.intersection(data)
+    direct = sorted(_DIRECT.intersection(given), key=_PARAMETERS.index)
+    out: dict[str, Any] = {k: data[k] for k in direct if data[k] is not None}
+    for ours, theirs in _OTHER_NAMES.items() if not given.isdisjoint(_RENAMED) else ():
+        if given.isdisjoint(theirs):
+            continue
         value = next((data[name] for name in theirs if data.get(name) is not None), None)
         if value is not None:
             out.setdefault(ours, value)
+    if given.isdisjoint(_NESTED):
+        return out
     reasoning = as_dict(data.get("reasoning"))
     effort = reasoning.get("effort") or as_dict(data.get("output_config")).get("effort")
     if effort:

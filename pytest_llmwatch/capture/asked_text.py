@@ -11,6 +11,7 @@ _SYSTEM = ("instructions", "system", "systemInstruction", "system_instruction")
 _MESSAGES = ("messages", "input", "prompt", "contents")
 _ROLES = {"model": "assistant"}
 _DEEPEST = 20
+_PLAIN = frozenset({"role", "content"})  # what nearly all messages have
 
 
 def joined(turns: list[tuple[str, str]]) -> str | None:
@@ -40,6 +41,9 @@ def turns(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _turn(item: Any) -> tuple[str, str]:
     if not isinstance(item, dict):
         return "user", as_text(item) or ""
+    if item.keys() == _PLAIN and isinstance(content := item["content"], str) and content.isascii():
+        role = as_text(item["role"]) or "user"
+        return _ROLES.get(role, role), content
     kind = item.get("type")
     if kind == "function_call":
         return "assistant", _call(item.get("name"), item.get("arguments", ""))

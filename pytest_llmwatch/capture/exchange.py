@@ -16,12 +16,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from pytest_llmwatch.capture import faults
 from pytest_llmwatch.capture.answer import Answer, is_stream, is_terminated, read_response
 from pytest_llmwatch.capture.asked import Asked, read_request
 from pytest_llmwatch.capture.fingerprint import fingerprint
+from pytest_llmwatch.capture.targets import place
 
 if TYPE_CHECKING:
     from pytest_llmwatch.capture.cassette import CassetteHandle
@@ -60,6 +60,10 @@ class Times:
     chunks: tuple[tuple[float, int], ...] = ()
 
 
+_NO_TIMES = Times()
+_NO_ANSWER = Answer()
+
+
 class Exchange:
     """One attempt of a logical call.
 
@@ -80,7 +84,7 @@ class Exchange:
         self.call = call
         self.sent = sent
         self._make_form = make_form
-        self.asked: Asked = read_request(self._said(), urlsplit(sent.url).path)
+        self.asked: Asked = read_request(self._said(), place(sent.url).path)
         self.queue_wait: float | None = None
         """Seconds that it waited for the rate limiter and for a connection to be its own; None = not measured."""
         self.connect: float | None = None
@@ -97,11 +101,13 @@ class Exchange:
         self.status_code: int | None = None
         self.reason = ""
         self.headers: list[tuple[str, str]] = []
+        self._heads: dict[str, str] = {}
+        self._heads_of: list[tuple[str, str]] | None = None
         self.state: State = "complete"
         self.error: dict[str, str] | None = None
         self.error_type: str | None = None
-        self.times = Times()
-        self.answer = Answer()
+        self.times = _NO_TIMES
+        self.answer = _NO_ANSWER
         self.body = b""
         self.finished = False
         self._finish = finish
@@ -111,7 +117,7 @@ class Exchange:
         self.started = 0.0
         """On our clock: when the request began to be written; before that, when its latest step began."""
         self._entered = 0.0
-        self._began = datetime.now(UTC)
+        self._began = 0.0
         self._slot_at: float | None = None
         self._traced = False
         self._headers_at: float | None = None
@@ -140,7 +146,7 @@ class Exchange:
 
     def start(self) -> None:
         """Start the clock: the request is the transport's."""
-        self._began = datetime.now(UTC)
+        self._began = time.time()
         self._entered = self.started = clock()
 
     def sending(self, *, traced: bool) -> None:
@@ -162,9 +168,14 @@ class Exchange:
             self.connect = round(now - self._slot_at, 6)
         self.started = now
 
+    def answered(self) -> None:
+        """Note that the response's head is here: before anything is done with it, for the clock runs."""
+        if self._headers_at is None:
+            self._headers_at = clock() - self.started
+
     def responded(self, status_code: int, reason: str, headers: list[tuple[str, str]]) -> None:
         """Take the response's head."""
-        self._headers_at = clock() - self.started
+        self.answered()
         self.status_code, self.reason, self.headers = status_code, reason, headers
 
     def failed(self, error: BaseException) -> None:
@@ -218,8 +229,8 @@ class Exchange:
             self.queue_wait = round(self._slot_at - self._entered, 6)
         elif self._traced:
             self.queue_wait = round(self.started - self._entered, 6)
-        began = self._began + timedelta(seconds=self.started - self._entered)
-        self.time = began.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        began = datetime.fromtimestamp(self._began + self.started - self._entered, UTC)
+        self.time = f"{began.isoformat(timespec='milliseconds')[:-6]}Z"
         self.call.place(self)
         head = self._headers_at
         at = [round(t, 6) for t in self._at]
@@ -252,7 +263,7 @@ class Exchange:
         """
         self.body, self.times = body, times
         self._raw = []  # decoded by now
-        content_type = next((v for k, v in self.headers if k.lower() == "content-type"), "")
+        content_type = self.head("content-type") or ""
         stream = is_stream(content_type, body)
         if self.state == "closed_early" and stream and is_terminated(body):
             # a client stops reading at the terminal event; that is the end, whatever the socket holds
@@ -303,6 +314,8 @@ class Exchange:
     def retry_after(self) -> float | None:
         """Seconds that the server asked to wait, from when its answer came."""
         for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+            if self.head(name) is None:
+                continue
             for key, value in self.headers:
                 if key.lower() == name:
                     try:
@@ -328,8 +341,17 @@ class Exchange:
     @property
     def address(self) -> tuple[str | None, int | None]:
         """Host and port that the request went to; on replay, those of the recording."""
-        parts = urlsplit(self.sent.url if self.replayed is None else self.replayed.request.uri)
-        return parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+        went = place(self.sent.url if self.replayed is None else self.replayed.request.uri)
+        return went.host, went.port
+
+    def head(self, *names: str) -> str | None:
+        """Return the value of the first response header with one of these names (lower case), None without one."""
+        if self._heads_of is not self.headers:
+            self._heads_of, self._heads = self.headers, {k.lower(): v for k, v in reversed(self.headers)}
+        for name in names:
+            if name in self._heads:
+                return self._heads[name]
+        return None
 
 
 class _Waiting:

@@ -36,7 +36,7 @@ def decode(exchange: Exchange, module: Any) -> tuple[bytes, Times]:
     """
     raw = exchange.raw_chunks()
     times = exchange.times
-    encoding = next((v for k, v in exchange.headers if k.lower() == "content-encoding"), "")
+    encoding = exchange.head("content-encoding") or ""
     if encoding.lower() in ("", "identity"):
         return b"".join(raw), times
     place = 0
@@ -62,7 +62,7 @@ def keep(exchange: Exchange, redactor: Redactor, body: bytes, times: Times) -> I
     """Return the recording of a finished live exchange: redacted, slim, readable."""
     scrubber = Scrubber(redactor)
     sent = exchange.sent
-    content_type = next((v for k, v in exchange.headers if k.lower() == "content-type"), "")
+    content_type = exchange.head("content-type") or ""
     sizes = [size for _, size in times.chunks]
     style = None
     if is_stream(content_type, body):
@@ -136,7 +136,7 @@ def _whole(body: bytes, scrubber: Scrubber) -> bytes:
     return (scrubber.text(plain) if lines is None else lines).encode()
 
 
-_CREDENTIAL = re.compile(r"auth|key|token|secret|passw|signature|credential|session", re.I)
+_CREDENTIAL = re.compile(r"auth|key|token|secret|passw|signature|credential|session|\Acookie\Z", re.I)
 
 
 @functools.lru_cache(maxsize=512)
@@ -149,15 +149,18 @@ def learn(sent: Sent, redactor: Redactor) -> None:
 
     A server may repeat it in an error, whatever its form; no pattern knows the keys of every vendor.
     """
-    for name, value in sent.headers.items():
+    for name in filter(_is_credential, sent.headers):
+        value = sent.headers[name]
         if name == "cookie":
             for pair in value.split(";"):
                 redactor.learn(pair.partition("=")[2])
-        elif _is_credential(name):
+        else:
             scheme, _, rest = value.partition(" ")
             redactor.learn(rest or scheme)
             if scheme.lower() == "basic":
                 redactor.learn(_password(rest))
+    if "@" not in sent.url and "?" not in sent.url:
+        return
     parts = urlsplit(sent.url)
     if parts.password:
         redactor.learn(unquote(parts.password))

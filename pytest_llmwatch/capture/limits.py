@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
-from urllib.parse import urlsplit
 
 from pytest_llmwatch.capture import targets
 from pytest_llmwatch.capture.faults import DEAD
@@ -264,11 +263,11 @@ class Admission:
         self.circuit.attempt(endpoint_of(exchange), exchange.error_type, answered=answered)
 
     def _check_price(self, exchange: Exchange, prices: PriceBook) -> None:
-        parts = urlsplit(exchange.sent.url)
+        place = targets.place(exchange.sent.url)
         model = exchange.asked.model
-        if model is None or exchange.sent.method != "POST" or targets.is_free(parts.path):
+        if model is None or exchange.sent.method != "POST" or place.free:
             return  # what an answer cost that named no model is known once it is there
-        key = (base_name(model), targets.provider(parts.hostname or ""))
+        key = (base_name(model), targets.provider(place.host or ""))
         if key not in self._priced:
             self._priced[key] = prices.cost(*key, Usage(1, 1, 2)).usd is not None
         if not self._priced[key]:
@@ -281,5 +280,4 @@ class Admission:
 
 def endpoint_of(exchange: Exchange) -> str:
     """Return scheme, host and port that a request goes to."""
-    parts = urlsplit(exchange.sent.url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return targets.place(exchange.sent.url).endpoint

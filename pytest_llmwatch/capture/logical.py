@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from pytest_llmwatch.capture import targets
 from pytest_llmwatch.capture.exchange import Exchange
@@ -117,9 +116,12 @@ _OURS = frozenset(
     {
         "id", "trace_id", "span_id", "parent_id", "outer", "time", "server_address", "capture_mode",
         "usage", "cost", "operation", "status", "stream", "outcome", "role",
+        "repeat", "attempt", "index", "input_chars", "output_chars", "ttft", "cache_hit", "schema_version",
+        "input", "context", "reference", "output", "error", "parameters", "retrieval",
     }
 )  # fmt: skip
-"""Fields of a call that we made, or that name a server: nothing in them can be a secret."""
+"""Fields of a call that we made, or that name a server: nothing in them can be a secret. The last row is redacted
+before it is put there."""
 
 
 class CallBuilder:
@@ -141,8 +143,8 @@ class CallBuilder:
         first, last = call.exchanges[0], call.exchanges[-1]
         answer, asked, watch = last.answer, last.asked, call.watch
         host, port = last.address
-        path = urlsplit(last.sent.url).path
-        free = targets.is_free(path)
+        place = targets.place(last.sent.url)
+        free = place.free
         usage = Usage(0, 0, 0) if free else answer.usage
         provider = targets.provider(host or "")
         case = call.context.case if call.context and call.context.case else watch.case
@@ -164,12 +166,12 @@ class CallBuilder:
             span_id=call_id,
             time=first.time or None,
             provider=provider,
-            operation=targets.operation(path),
+            operation=place.operation,
             server_address=host,
             server_port=port,
             model=model,
             response_model=response_model,
-            parameters=self._redactor.value(dict(asked.parameters)),
+            parameters=self._redactor.value(asked.parameters),
             input=prompt,
             context=tuple(text(c) for c in case.context) if case else (),
             reference=text(case.reference) if case and case.reference else None,
@@ -180,7 +182,7 @@ class CallBuilder:
             tool_calls=tuple(_redacted(t, text) for t in answer.tool_calls),
             tool_results=tuple(_told(t, text) for t in asked.tool_results),
             finish_reason=answer.finish_reason,
-            request_id=answer.id or _header(last, "x-request-id", "request-id"),
+            request_id=answer.id or last.head("x-request-id", "request-id"),
             system_fingerprint=answer.system_fingerprint,
             status=answer.status,
             error_type=answer.error_type,
@@ -229,7 +231,7 @@ def _attempt(exchange: Exchange) -> Attempt:
         latency=exchange.times.total,
         error_type=exchange.answer.error_type,
         retry_after=exchange.retry_after,
-        request_id=_header(exchange, "x-request-id", "request-id"),
+        request_id=exchange.head("x-request-id", "request-id"),
         queue_wait=exchange.queue_wait,
         connect=exchange.connect,
         injected=exchange.injected,
@@ -239,10 +241,6 @@ def _attempt(exchange: Exchange) -> Attempt:
 def _queue_wait(call: LogicalCall) -> float | None:
     waits = [e.queue_wait for e in call.exchanges if e.queue_wait is not None]
     return round(sum(waits), 6) if waits else None
-
-
-def _header(exchange: Exchange, *names: str) -> str | None:
-    return next((v for k, v in exchange.headers if k.lower() in names), None)
 
 
 def _rate_limits(exchange: Exchange) -> dict[str, str]:

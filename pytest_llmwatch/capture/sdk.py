@@ -6,13 +6,12 @@ the SDK that comes with us, we say so. The others are wrapped once the applicati
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from pytest_llmwatch.capture.logical import LogicalCall
@@ -91,36 +90,17 @@ class SdkWrapper:
 
     def _sync(self, real: Any) -> Any:
         def request(client: Any, *args: Any, **kwargs: Any) -> Any:
-            with self._logical():
+            with _Logical(self._open(), self._current):
                 return real(client, *args, **kwargs)
 
         return request
 
     def _async(self, real: Any) -> Any:
         async def request(client: Any, *args: Any, **kwargs: Any) -> Any:
-            with self._logical():
+            with _Logical(self._open(), self._current):
                 return await real(client, *args, **kwargs)
 
         return request
-
-    @contextlib.contextmanager
-    def _logical(self) -> Iterator[None]:
-        """Let all attempts inside belong to one logical call; nothing outside of any watch."""
-        call = self._open()
-        if call is None:
-            yield
-            return
-        token = self._current.set(call)
-        try:
-            yield
-        except Exception:
-            if call.fatal is not None:
-                # openai 1 and 2 wrap what a transport raises: the user must see the cause itself
-                raise call.fatal from None
-            raise
-        finally:
-            self._current.reset(token)
-            call.release()
 
     def _no_wait(self, real: Any) -> Any:
         def calculate_retry_timeout(client: Any, *args: Any, **kwargs: Any) -> Any:
@@ -129,6 +109,32 @@ class SdkWrapper:
             return 0.0 if call is not None and call.fast else real(client, *args, **kwargs)
 
         return calculate_retry_timeout
+
+
+class _Logical:
+    """Let all attempts inside belong to one logical call; nothing outside of any watch (``call`` None)."""
+
+    __slots__ = ("_call", "_current", "_token")
+
+    def __init__(self, call: LogicalCall | None, current: ContextVar[LogicalCall | None]) -> None:
+        self._call = call
+        self._current = current
+
+    def __enter__(self) -> None:
+        if self._call is not None:
+            self._token = self._current.set(self._call)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        call = self._call
+        if call is None:
+            return
+        self._current.reset(self._token)
+        call.release()
+        if call.fatal is not None and isinstance(error, Exception):
+            # openai 1 and 2 wrap what a transport raises: the user must see the cause itself
+            raise call.fatal from None
 
 
 def _moved(what: str) -> Problem:

@@ -37,6 +37,7 @@ __all__ = ["NO_KEY", "CaptureOptions", "CaptureSession", "Problem", "merge_parts
 
 NO_KEY = "llmwatch-no-key"
 """The key of a client that was given none: good for a replay and for a local server, for nothing else."""
+_NO_KEY_SENT = f"Bearer {NO_KEY}"
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 (compared, not bound)
 
@@ -411,7 +412,7 @@ def _form(sent: Sent, redactor: Redactor) -> dict[str, Any]:
 
 
 def _check_key(sent: Sent) -> None:
-    if sent.headers.get("authorization") != f"Bearer {NO_KEY}" or urlsplit(sent.url).hostname in _LOCAL:
+    if sent.headers.get("authorization") != _NO_KEY_SENT or urlsplit(sent.url).hostname in _LOCAL:
         return
     raise InfrastructureError(
         f"no API key for {urlsplit(sent.url).hostname}: set OPENAI_API_KEY, or replay with --llm-record=none",

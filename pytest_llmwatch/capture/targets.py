@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
@@ -70,6 +72,35 @@ VENDOR_NAMES: tuple[tuple[str, str], ...] = (
 """Hosts, and the provider's name as OpenTelemetry's GenAI conventions give it (attribute ``provider.name``)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request goes. ``port`` is the scheme's own where the URL names none; ``endpoint`` names no user."""
+
+    host: str | None
+    port: int | None
+    path: str
+    endpoint: str
+    free: bool
+    operation: Operation
+
+
+@functools.lru_cache(maxsize=256)  # an application calls few URLs, each many times
+def place(url: str) -> Place:
+    """Return what a URL says."""
+    parts = urlsplit(url)
+    port = {"https": 443, "http": 80}.get(parts.scheme)
+    with contextlib.suppress(ValueError):  # not a number, or none that a port can have
+        port = parts.port or port
+    return Place(
+        host=parts.hostname,
+        port=port,
+        path=parts.path,
+        endpoint=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
+        free=is_free(parts.path),
+        operation=operation(parts.path),
+    )
+
+
 def is_free(path: str) -> bool:
     """Whether a request to ``path`` runs no model: it uses no tokens, and its cost is zero."""
     return _NO_MODEL.search(path) is not None and not path.endswith("/runs")
@@ -128,7 +159,7 @@ class Targets:
             from_sdk: Whether a monitored client sent it, which makes every host an LLM host.
             body: Returns the request's body; asked only where a host is not known to be an LLM's.
         """
-        known = _KNOWN.search(path) is not None
+        known = _is_known(path)
         if not known and not self._include:
             return False
         if self._exclude and _any_glob(self._exclude, host, port, path):
@@ -154,6 +185,11 @@ class Targets:
                 if h == host and p == port and path.startswith(start):
                     return True
         return False
+
+
+@functools.lru_cache(maxsize=256)
+def _is_known(path: str) -> bool:
+    return _KNOWN.search(path) is not None
 
 
 def _asks_a_model(body: bytes) -> bool:

@@ -76,10 +76,23 @@ def install(gate: Gate, report: Callable[[Problem], None]) -> list[Removable]:
     ]
 
 
-def _wanted(request: Any, gate: Gate) -> bool:
+_PLACES: dict[str, tuple[str, int | None, str]] = {}
+"""Host, port and path of the URLs that were met lately: httpx works them out anew each time it is asked."""
+_MOST_PLACES = 256
+
+
+def _wanted(request: Any, gate: Gate) -> str | None:
+    """Return the URL of a request that is to be captured, None for any other."""
     url = request.url
-    path = url.raw_path.partition(b"?")[0].decode("ascii", "replace")
-    return gate.wants(request.method, url.host, url.port, path, lambda: _content(request))
+    text = str(url)
+    place = _PLACES.get(text)
+    if place is None:
+        if len(_PLACES) >= _MOST_PLACES:
+            _PLACES.clear()
+        path = url.raw_path.partition(b"?")[0].decode("ascii", "replace")
+        place = _PLACES[text] = (url.host, url.port, path)
+    wanted = gate.wants(request.method, *place, lambda: _content(request))
+    return text if wanted else None
 
 
 def _content(request: Any) -> bytes:
@@ -91,16 +104,32 @@ def _content(request: Any) -> bytes:
     return content
 
 
-def _sent(request: Any, body: bytes) -> Sent:
-    headers = {k.lower(): v for k, v in request.headers.items()}
-    return Sent(request.method, str(request.url), headers, body)
+def _sent(request: Any, url: str, body: bytes) -> Sent:
+    pairs = _pairs(request.headers)
+    headers = dict(pairs)
+    if len(headers) < len(pairs):  # a header that came twice: the library joins its values
+        headers = {k.lower(): v for k, v in request.headers.items()}
+    return Sent(request.method, url, headers, body)
+
+
+def _pairs(headers: Any) -> list[tuple[str, str]]:
+    """Return headers as the library's ``multi_items`` does, but without its search for their encoding."""
+    names, values = zip(*headers.raw, strict=True) if headers else ((), ())
+    joined, all_values = b"\0".join(names), b"\0".join(values)
+    if joined.isascii() and all_values.isascii() and names:
+        said = all_values.decode("ascii").split("\0")
+        if len(said) == len(names):  # no value holds the sign between them
+            return list(zip(joined.decode("ascii").lower().split("\0"), said, strict=True))
+    pairs: list[tuple[str, str]] = headers.multi_items()
+    return pairs
 
 
 def _sync(real: Any, gate: Gate, module: ModuleType, streams: _Streams) -> Any:
     def handle_request(self: Any, request: Any) -> Any:
-        if not _wanted(request, gate):
+        url = _wanted(request, gate)
+        if url is None:
             return real(self, request)
-        exchange = gate.begin(_sent(request, request.read()), module)
+        exchange = gate.begin(_sent(request, url, request.read()), module)
         if exchange.replayed is not None:
             return streams.play(exchange, request, asynchronous=False)
         with _Sending(gate, exchange, request, _tracer) as sending:
@@ -115,9 +144,10 @@ def _sync(real: Any, gate: Gate, module: ModuleType, streams: _Streams) -> Any:
 
 def _async(real: Any, gate: Gate, module: ModuleType, streams: _Streams) -> Any:
     async def handle_async_request(self: Any, request: Any) -> Any:
-        if not _wanted(request, gate):
+        url = _wanted(request, gate)
+        if url is None:
             return await real(self, request)
-        exchange = gate.begin(_sent(request, await request.aread()), module)
+        exchange = gate.begin(_sent(request, url, await request.aread()), module)
         if exchange.replayed is not None:
             return streams.play(exchange, request, asynchronous=True)
         with _Sending(gate, exchange, request, _async_tracer) as sending:
@@ -227,7 +257,8 @@ class _Streams:
 
     def taken(self, response: Any, exchange: Exchange, tee: Any) -> Any:
         """Note a live response's head, and what is read of its body from now on."""
-        exchange.responded(response.status_code, response.reason_phrase, response.headers.multi_items())
+        exchange.answered()
+        exchange.responded(response.status_code, response.reason_phrase, _pairs(response.headers))
         response.stream = tee(response.stream, exchange)
         return response
 

@@ -12,6 +12,7 @@ _LONE = re.compile("[\ud800-\udfff]")
 
 DEEPEST = 200
 """Levels of nesting that are read. Python itself stops below 1,000, less what stands on the stack already."""
+_UTF_8 = (b"{", b"[")
 _TOO_DEEP = f"nested deeper than {DEEPEST} levels"
 
 
@@ -22,7 +23,8 @@ def loads(text: str | bytes) -> Any:
         ValueError: It is not JSON, or nested deeper than `DEEPEST`: what walks through it would not come back.
     """
     try:
-        value = json.loads(text)
+        # what json does with bytes is to look for other encodings first
+        value = json.loads(text.decode("utf-8") if isinstance(text, bytes) and text[:1] in _UTF_8 else text)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     opens = text.count(b"{") + text.count(b"[") if isinstance(text, bytes) else text.count("{") + text.count("[")

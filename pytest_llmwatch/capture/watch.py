@@ -59,6 +59,7 @@ class Watch:
         self.errors: list[LlmwatchError] = []
         """Missing recordings and the like, noted even where the application swallows them."""
         self._counter = itertools.count()
+        self._own = hashlib.sha256("\0".join((nodeid, str(repeat), str(attempt), "")).encode())
         self.trace_id = self._hash("trace")[:32]
         self.faults = Faults()
         """What the test asked its calls to meet."""
@@ -96,5 +97,6 @@ class Watch:
             self.errors.append(error)
 
     def _hash(self, what: str) -> str:
-        key = "\0".join((self.nodeid, str(self.repeat), str(self.attempt), what))
-        return hashlib.sha256(key.encode()).hexdigest()
+        own = self._own.copy()
+        own.update(what.encode())
+        return own.hexdigest()

@@ -111,26 +111,27 @@ def test_without_the_defence_all_of_them_leak(
 ) -> None:
     monkeypatch.setenv("PLANTED_CONTROL", "1")
     suite("all")
-    leaks = detector.find(pytester.path, CASES)
+    texts = list(detector.texts(pytester.path, CASES))
+    leaks = detector.leaks(texts)
     assert {id_ for id_, _ in leaks} == {p.id for p in planted}
-    by_channel = _leaks_by_channel(pytester.path, detector)
+    by_channel = _leaks_by_channel(pytester.path, detector, texts)
     assert [channel for channel in CHANNELS if not by_channel[channel]] == []
     for kind in ("report.html (packed)", "log.txt", "run.json", "calls.jsonl.gz", "events.jsonl", "spool-copy"):
         assert any(kind in where for _, where in leaks), kind
 
 
-def _leaks_by_channel(folder: Path, detector: Any) -> dict[str, set[str]]:
-    """Return the secrets found in each channel's own cassettes, records and test cases."""
+def _leaks_by_channel(folder: Path, detector: Any, written: list[tuple[str, str]]) -> dict[str, bool]:
+    """Return whether secrets are in each channel's own cassettes, records and test cases."""
     texts: dict[str, list[str]] = defaultdict(list)
-    for name, text in detector.texts(folder, CASES):
+    for name, text in written:
         texts[name].append(text)
     lines = gzip.decompress((folder / "llmwatch-report" / "calls.jsonl.gz").read_bytes()).decode().splitlines()
     cases = {c.get("name"): ET.tostring(c, "unicode") for c in ET.parse(folder / "junit.xml").iter("testcase")}
-    found: dict[str, set[str]] = {}
+    found: dict[str, bool] = {}
     for channel in CHANNELS:
         stem = channel.replace("[", "-").replace("]", "")
         own = [t for name, ts in texts.items() if channel in name or stem in name for t in ts]
         own += [line for line in lines if channel in line]
         own += [xml for name, xml in cases.items() if (name or "").startswith(channel)]
-        found[channel] = {p.id for p in detector.planted if any(n in text for text in own for n in p.needles)}
+        found[channel] = any(detector.leaks([(channel, text)]) for text in own)
     return found
