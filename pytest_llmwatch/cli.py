@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,8 @@ def cmd_gate(args: argparse.Namespace) -> int:
     store = store_of(args, setup)
     run, notes = load(args.run_or_records, args.map, setup, store=store)
     found = pipeline_baseline.load(args.baseline, setup.budget, [Path("golden_sets")], base=Path(), store=store)
+    if args.baseline:
+        run = replace(run, concurrent=())
     if args.window:
         length, told = cli_windows.seconds(args.window), cli_alerts.Teller(setup.budget, store, args.alerts)
         return cli_windows.gate(run, setup.budget, found, length, as_json=args.json, tell=told.windows)

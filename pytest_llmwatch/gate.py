@@ -64,6 +64,8 @@ def _judge(
     baselines: Mapping[str, Baseline] | None,
     spent: Mapping[str, float] | None,
 ) -> tuple[Verdict, ...]:
+    # what was asked beside the run is nearer to it than anything that was frozen before
+    baselines = {str(b.set): b for b in run.concurrent} or baselines
     down = _infrastructure(run)
     slices = Slices(run)
     decided: dict[str, Verdict] = {}

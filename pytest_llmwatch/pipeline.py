@@ -346,7 +346,7 @@ def judge(
         budget=budget.path,
         alpha_by_family=end.alpha_by_family,
         presentation=Presentation(budget.report.title, budget.report.body_share, budget.report.max_bodies),
-        baselines=baselines or {},
+        baselines={str(b.set): b for b in run.concurrent} or baselines or {},
     )
 
 

@@ -104,7 +104,7 @@ def keep(report: Report, url: str, root: Path) -> str | None:
 
     store, run = open_store(url, root), report.run
     live = (c for c in run.calls if c.capture_mode != "replayed" and not c.judging)
-    usd = sum(c.cost.usd or 0.0 for c in live)
+    usd = sum(c.cost.usd or 0.0 for c in live) + _beside(run)
     leaves = leaves_of(run.run_id, run.environment)
     if leaves != [run.run_id]:
         usd = max(0.0, usd - store.noted(leaves))
@@ -112,6 +112,13 @@ def keep(report: Report, url: str, root: Path) -> str | None:
     if run.partial:
         return None
     return store.keep(rendered.render(report), to_records(run), run.spans)
+
+
+def _beside(run: Run) -> float:
+    """Return what a concurrent baseline cost, whose calls are not the run's own."""
+    told = run.environment.get("concurrent")
+    usd = told.get("usd") if isinstance(told, Mapping) else None
+    return float(usd) if isinstance(usd, int | float) else 0.0
 
 
 def spent(

@@ -71,15 +71,22 @@ def estimate(session: LlmSession, items: Sequence[pytest.Item]) -> Estimate | No
         return None
     live: dict[Path, list[GoldenCase]] = {}
     for item in items:
-        case = case_of(item)
-        if case is not None and goes_live(session, case):
-            live.setdefault(case.set.folder, []).append(case)
+        for case in _arms(session, item):
+            if goes_live(session, case):
+                live.setdefault(case.set.folder, []).append(case)
     if not live:
         return None
     total = Estimate()
     for cases in live.values():
         total = _add(total, session, cases)
     return _paced(total, session)
+
+
+def _arms(session: LlmSession, item: pytest.Item) -> list[GoldenCase]:
+    case = case_of(item)
+    if case is None:
+        return []
+    return [case] if session.concurrent is None else [case, session.concurrent.case(case)]
 
 
 def goes_live(session: LlmSession, case: GoldenCase) -> bool:

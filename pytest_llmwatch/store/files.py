@@ -22,7 +22,7 @@ from typing import Any
 from pytest_llmwatch import atomic
 from pytest_llmwatch.codec import decode, encode
 from pytest_llmwatch.errors import RecordsError
-from pytest_llmwatch.model import JSON, SCHEMA_VERSION, Call, CaseResult, Problem, Run, Span
+from pytest_llmwatch.model import JSON, SCHEMA_VERSION, Baseline, Call, CaseResult, Problem, Run, Span
 from pytest_llmwatch.records import Record, Records, dump_line, read_records
 from pytest_llmwatch.store import merge
 
@@ -326,6 +326,7 @@ def run_of(data: Mapping[str, Any], found: Sequence[Record], spans: tuple[Span, 
             partial=bool(data.get("partial", False)),
             partial_reason=data.get("partial_reason"),
             environment=data.get("environment") or {},
+            concurrent=tuple(decode(Baseline, base) for base in data.get("concurrent") or ()),
             schema_version=SCHEMA_VERSION,
         )
     except (TypeError, ValueError, KeyError, AttributeError) as error:
