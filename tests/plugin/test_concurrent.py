@@ -1,4 +1,4 @@
-"""``--llm-baseline=concurrent``: what a session does to the speed of a server cancels, what the candidate does not."""
+"""``--llm-baseline=concurrent``: what a session does to a server's speed cancels, what the candidate does not."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import http.server
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from pytest_llmwatch import pipeline
+from pytest_llmwatch import golden_set, pipeline
+from pytest_llmwatch.budget import parse_budget
+from pytest_llmwatch.errors import GoldenError, UsageError
+from pytest_llmwatch.model import Call
+from pytest_llmwatch.plugin import concurrent
+from pytest_llmwatch.stats import permutation
+from pytest_llmwatch.stats.samples import Pair, logs
 
 CASES = 12
 SET = """\
@@ -28,7 +36,7 @@ variants:
 """
 BUDGET = """\
 [gate]
-alpha = 0.01
+alpha = 0.001
 [prices.m]
 input_per_million = 1e6
 output_per_million = 1e6
@@ -46,13 +54,13 @@ RUN = ("golden_sets", "--llm-budget=budget.toml", "--llm-record=off", "--llm-sto
 
 @dataclass
 class Server:
-    """A model whose answers take longer and longer while it is asked, and twice as long where it is to think."""
+    """A model whose answers take longer and longer while it is asked, and longer where it is to think."""
 
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def delay(self, text: str) -> float:
         drift = 0.002 + 0.0004 * len(self.asked)
-        return drift + (0.025 if text.startswith("Think") else 0.0)
+        return drift + (0.05 if text.startswith("Think") else 0.0)
 
 
 @pytest.fixture
@@ -67,7 +75,11 @@ def server(project: Any) -> Iterator[Server]:
                 made.asked.append((asked["model"], text))
                 delay = made.delay(text)
             time.sleep(delay)
-            choice = {"index": 0, "message": {"role": "assistant", "content": "an answer"}, "finish_reason": "stop"}
+            choice = {
+                "index": 0,
+                "message": {"role": "assistant", "content": "an answer"},
+                "finish_reason": "stop",
+            }
             usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
             body = {"id": "c", "created": 1, "object": "chat.completion", "model": asked["model"]}
             data = json.dumps({**body, "choices": [choice], "usage": usage}).encode()
@@ -130,7 +142,9 @@ def test_a_slower_arm_is_red_in_one_session(project: Any, server: Server) -> Non
 def _lines(project: Any) -> list[str]:
     import gzip
 
-    return gzip.decompress((project.path / "llmwatch-report" / "calls.jsonl.gz").read_bytes()).decode().splitlines()
+    return (
+        gzip.decompress((project.path / "llmwatch-report" / "calls.jsonl.gz").read_bytes()).decode().splitlines()
+    )
 
 
 def test_equal_arms_stay_green_and_are_replayed_together(project: Any, server: Server) -> None:
@@ -152,18 +166,62 @@ def test_equal_arms_stay_green_and_are_replayed_together(project: Any, server: S
     assert "baseline.apart" not in again
 
 
-@pytest.fixture
-def one_line(project: Any) -> Callable[..., str]:
-    def run(*args: str) -> str:
-        done = project.run("golden_sets", "--llm-budget=budget.toml", "--llm-record=off", "-p", "no:xdist", *args)
-        assert done.ret == 4
-        lines = [line for line in done.stderr.lines if line.strip()]
-        assert len(lines) == 1
-        return str(lines[0])
+def test_what_has_no_second_arm_is_one_line(project: Any) -> None:
+    golden = pipeline.load_golden(project.golden("qa", SET) / "set.yaml")
+    with pytest.raises(GoldenError, match="has no variant 'slow'; did you mean 'slower'"):
+        golden_set.beside(golden, "slow", candidate=None)
+    with pytest.raises(GoldenError, match="answered by target 'app:answer'"):
+        golden_set.beside(replace(golden, target="app:answer"), None, candidate="same")
+    for budget, shard, text in (("", None, "add \\[drift\\]"), (BUDGET, "1/2", "1/2 is a part of one")):
+        session: Any = SimpleNamespace(budget=parse_budget(budget), settings=SimpleNamespace(shard=shard))
+        with pytest.raises(UsageError, match=text):
+            concurrent.Concurrent(session, "").check()
+    refs = ("concurrent", "concurrent:same", "concurrently", "main:golden_sets", None)
+    assert [concurrent.variant_of(r) for r in refs] == ["", "same", None, None, None]
 
-    return run
+
+def test_recordings_of_different_hours_are_not_together() -> None:
+    def call(time: str, mode: Any = "replayed") -> Call:
+        return Call(id=time, set="qa", case="c", time=f"2026-11-01T{time}.000Z", latency=2.0, capture_mode=mode)
+
+    def count(one: Call, other: Call) -> int:
+        return sum(concurrent.apart([one], [other]).values())
+
+    assert count(call("10:00:00"), call("10:00:02")) == count(call("10:00:02"), call("10:00:00")) == 0
+    assert count(call("10:00:00"), call("11:00:00")) == 1
+    assert count(call("10:00:00", "live"), call("10:00:02")) == 1
+    assert count(call("10:00:00", "live"), call("11:00:00", "live")) == 0
 
 
-def test_what_has_no_second_arm_is_one_line(project: Any, server: Server, one_line: Callable[..., str]) -> None:
-    assert "has no variant 'nwe'" in one_line("--llm-baseline=concurrent:nwe")
-    assert not server.asked
+def test_the_coin_is_fair_and_the_same_for_a_seed() -> None:
+    tossed = [concurrent.before("run", f"c{n}", n % 3, 0) for n in range(4000)]
+    assert 1850 < sum(tossed) < 2150
+    assert tossed == [concurrent.before("run", f"c{n}", n % 3, 0) for n in range(4000)]
+    assert tossed != [concurrent.before("other", f"c{n}", n % 3, 0) for n in range(4000)]
+
+
+def share_red(interleaved: bool, builds: int = 150, cases: int = 20, slower: float = 0.0) -> float:
+    """Return how often latency is red at .05 where the server's speed wanders within and between sessions."""
+    rng, red = np.random.default_rng(5), 0
+    for build in range(builds):
+        # a random walk of the log speed: three asks of a case move it by as much as its own noise
+        walk = np.cumsum(rng.normal(0, 0.06, 2 * cases))
+        pace = rng.normal(0, 0.9, cases)
+        first = [concurrent.before(str(build), f"c{i}", 0, 0) for i in range(cases)]
+        pairs = []
+        for i in range(cases):
+            at = (2 * i, 2 * i + 1) if interleaved else (i, cases + i)
+            base, candidate = at if first[i] or not interleaved else at[::-1]
+            noise = rng.normal(0, 0.1, 2)
+            values = np.exp(pace[i] + walk[[base, candidate]] + noise + [0.0, slower])
+            pairs.append(Pair(values[:1, None], values[1:, None], str(i)))
+        found = permutation.compare(logs(pairs), seed=build, draws=199, higher_is_worse=True)[0]
+        red += found.p <= 0.05
+    return red / builds
+
+
+def test_what_a_session_does_raises_no_alarm_where_arms_are_interleaved() -> None:
+    assert share_red(interleaved=True) <= 0.05 + 3 * (0.05 * 0.95 / 150) ** 0.5
+    # negative control: one arm after the other, the same server
+    assert share_red(interleaved=False, builds=60) > 0.2
+    assert share_red(interleaved=True, builds=40, slower=0.2) > 0.9
