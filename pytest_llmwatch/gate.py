@@ -76,7 +76,9 @@ def _judge(
             nothing = Figure(None)
             decided[limit.rule] = judging.unsettled(limit, nothing, "infrastructure", f"is not measured: {down}")
             continue
-        if limit.scope is not None and part.empty and not is_empty(run):
+        elsewhere = f"{limit.scope.text}.day" in (spent or {}) if limit.scope is not None else False
+        summed = limit.key in ("day_usd", "month_usd") and elsewhere  # other runs' calls count as well
+        if limit.scope is not None and part.empty and not is_empty(run) and not summed:
             because = f"matches nothing: no call of this run has {limit.scope.kind} {limit.scope.value}"
             decided[limit.rule] = judging.unsettled(limit, Figure(None), "no_match", because)
             continue

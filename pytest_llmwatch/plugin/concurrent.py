@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch import golden_set, pipeline
+from pytest_llmwatch import golden_set, measure_spent, pipeline
 from pytest_llmwatch.errors import InfrastructureError, LlmwatchError, SpendLimitReached, UsageError
 from pytest_llmwatch.model import Baseline, Call, CaseResult, Problem, Run
 from pytest_llmwatch.plugin.golden_run import GoldenCase, labels_of
@@ -126,13 +126,16 @@ class Concurrent:
             partial=None,
             environment={},
         )
-        told = {
+        told: dict[str, Any] = {
             "variant": self._variant,
             "calls": len(arm.calls),
             "usd": math.fsum(
                 c.cost.usd or 0.0 for c in arm.calls if c.capture_mode != "replayed" and not c.judging
             ),
         }
+        by = measure_spent.facets(arm)
+        if by:
+            told["by"] = by
         found, problem = _baselines(arm, apart(run.calls, arm.calls))
         return dataclasses.replace(
             run,

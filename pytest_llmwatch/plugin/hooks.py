@@ -15,6 +15,7 @@ from pytest_llmwatch import (
     pipeline_cassettes,
     pipeline_incidents,
     pipeline_page,
+    pipeline_store,
     pipeline_telemetry,
     pipeline_users,
 )
@@ -258,13 +259,14 @@ class RunHooks:
         if not state.distributes:
             state.collect_wide(self.wider.parcels(), ())
         run = state.finish()
+        hash_user = pipeline_users.hash_with(state.user_key)
         state.report = pipeline.judge(
             run,
             budget,
-            spent=state.store.spent(run),
+            spent=state.store.spent(run, pipeline_store.scopes_of(budget, hash_user)),
             tests_failed=own,
             baselines=state.baselines,
-            hash_user=pipeline_users.hash_with(state.user_key),
+            hash_user=hash_user,
         )
 
     @pytest.hookimpl(tryfirst=True)

@@ -127,9 +127,11 @@ def test_a_slower_arm_is_red_in_one_session(project: Any, server: Server) -> Non
     # the run's own figures are the candidate's; the day's spending is of both arms
     assert report["aggregates"]["calls"] == 2 * CASES
     assert found["cost.run_usd"]["observed"] == pytest.approx(20 * CASES)
-    assert report["environment"]["concurrent"] == {"calls": 2 * CASES, "usd": pytest.approx(20 * CASES)}
+    told = report["environment"]["concurrent"]
+    assert (told["calls"], told["usd"]) == (2 * CASES, pytest.approx(20 * CASES))
     spent = json.loads((project.path / "store" / "spent.jsonl").read_text())
     assert spent["usd"] == pytest.approx(40 * CASES)
+    assert spent["by"]["model"] == [[["m"], pytest.approx(20 * CASES)], [["m-2"], pytest.approx(20 * CASES)]]
     # the stored run is judged again by what it holds
     run, _ = pipeline.load_any(str(project.path / "llmwatch-report"), ".")
     assert [len(b.cases) for b in run.concurrent] == [CASES]
