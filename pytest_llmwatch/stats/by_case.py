@@ -1,8 +1,8 @@
-"""Group-sequential comparison by case: a part of the cases, a look, then more of them; one repeat in the candidate.
+"""Group-sequential comparison by case: some cases, a look, then more of them; one repeat in the candidate.
 
-Exact: the labellings of all looks are prefixes of the same rows, so how many rows a rule would have rejected by a
-look is counted, not approximated. Spending is that of Hwang, Shih and DeCani (1990), gamma -2; strata come in equal
-shares in each look, since early looks must not see the easy cases only.
+Exact: the labellings of all looks are prefixes of the same rows, so how many rows a rule would have rejected by
+then is counted, not approximated. Spending is that of Hwang, Shih and DeCani (1990), gamma -2; strata come in
+equal shares in each look, since early looks must not see the easy cases only.
 """
 
 from __future__ import annotations
