@@ -242,6 +242,8 @@ class TestRun:
             spans=[s for s in spans if self._sent.get(s.id) != s],
         )
         if self.beside is not None:
+            if last and self.beside.answer is None and self.beside.passed:
+                self.beside.broke("skipped", "not asked")  # its test ended before
             arm = self.beside.parcel(last=last)
             parcel.beside = arm if arm.full else None
         self._sent |= {c.id: c for c in (*calls, *judged)} | {s.id: s for s in spans}

@@ -132,6 +132,9 @@ def test_a_slower_arm_is_red_in_one_session(project: Any, server: Server) -> Non
     spent = json.loads((project.path / "store" / "spent.jsonl").read_text())
     assert spent["usd"] == pytest.approx(40 * CASES)
     assert spent["by"]["model"] == [[["m"], pytest.approx(20 * CASES)], [["m-2"], pytest.approx(20 * CASES)]]
+    note = f"the baseline (set as it is) was asked beside the run: {2 * CASES} calls, $240.00 more"
+    assert any(n.startswith(note) for n in report["notes"])
+    assert not any("baseline accept" in line for line in done.outlines)
     # the stored run is judged again by what it holds
     run, _ = pipeline.load_any(str(project.path / "llmwatch-report"), ".")
     assert [len(b.cases) for b in run.concurrent] == [CASES]
