@@ -7,31 +7,16 @@ tomorrow finds what was spent today.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable
 
 from pytest_llmwatch.budget_types import Scope
 from pytest_llmwatch.measure_slice import Slices, same
 from pytest_llmwatch.model import JSON, Call, Run
+from pytest_llmwatch.store.expense import Expense, Facets
 
 KINDS = ("feature", "team", "user", "model", "prompt_version", "environment", "tag", "marker", "stage")
 
-Facets = Mapping[str, Any]
-"""By kind of scope: pairs of all values that calls have together, and US dollars (``[["a", "b"], 0.5]``)."""
-
-
 _Sums = dict[str, dict[tuple[str, ...], list[float]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Expense:
-    """What a run noted: its id, the day (``2026-01-31``), US dollars, and how they divide; None = nobody knows."""
-
-    run: str | None
-    day: str
-    usd: float
-    by: Facets | None = None
 
 
 def facets(run: Run) -> dict[str, JSON]:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_llmwatch.errors import UsageError
-from pytest_llmwatch.measure_spent import Expense, Facets
 from pytest_llmwatch.model import JSON, Run, Span
+from pytest_llmwatch.store.expense import Expense, Facets
 
 LATEST = "latest"
 KINDS = ("sqlite", "postgresql")

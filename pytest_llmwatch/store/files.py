@@ -22,10 +22,10 @@ from typing import Any
 from pytest_llmwatch import atomic
 from pytest_llmwatch.codec import decode, encode
 from pytest_llmwatch.errors import RecordsError
-from pytest_llmwatch.measure_spent import Expense, Facets
 from pytest_llmwatch.model import JSON, SCHEMA_VERSION, Baseline, Call, CaseResult, Problem, Run, Span
 from pytest_llmwatch.records import Record, Records, dump_line, read_records
 from pytest_llmwatch.store import merge
+from pytest_llmwatch.store.expense import Expense, Facets
 
 RUN = "run.json"
 CALLS = "calls.jsonl.gz"

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_llmwatch.errors import InfrastructureError
-from pytest_llmwatch.measure_spent import Expense, Facets
 from pytest_llmwatch.model import JSON, Run, Span
 from pytest_llmwatch.store import files, journals, retention
 from pytest_llmwatch.store.base import Kept, head
+from pytest_llmwatch.store.expense import Expense, Facets
 
 JOURNALS = "journals"
 

@@ -19,11 +19,11 @@ from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from pytest_llmwatch.errors import RecordsError
-from pytest_llmwatch.measure_spent import Expense, Facets
 from pytest_llmwatch.model import JSON, Run, Span
 from pytest_llmwatch.records import Reader, dump_line
 from pytest_llmwatch.store import files, merge, retention
 from pytest_llmwatch.store.base import LATEST, Kept, head
+from pytest_llmwatch.store.expense import Expense, Facets
 from pytest_llmwatch.store.sql_engine import Database
 from pytest_llmwatch.store.sql_schema import (
     FIGURES,
