@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable
 
+from pytest_llmwatch.budget_grammar import SCOPE_KINDS
 from pytest_llmwatch.budget_types import Scope
 from pytest_llmwatch.measure_slice import Slices, same
 from pytest_llmwatch.model import JSON, Call, Run
 from pytest_llmwatch.store.expense import Expense, Facets
-
-KINDS = ("feature", "team", "user", "model", "prompt_version", "environment", "tag", "marker", "stage")
 
 _Sums = dict[str, dict[tuple[str, ...], list[float]]]
 
@@ -28,7 +27,7 @@ def facets(run: Run) -> dict[str, JSON]:
         for call in task.calls:
             if call.capture_mode == "replayed" or call.judging or not call.cost.usd:
                 continue
-            for kind in KINDS:
+            for kind in SCOPE_KINDS:
                 values = _values(kind, call, slices, tags)
                 if values:
                     sums.setdefault(kind, {}).setdefault(values, []).append(call.cost.usd)
