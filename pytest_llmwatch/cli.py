@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,17 +148,28 @@ def cmd_init(args: argparse.Namespace) -> int:
 
 def cmd_gate(args: argparse.Namespace) -> int:
     """Judge a stored run or RECORDS."""
-    from pytest_llmwatch import pipeline, pipeline_baseline, pipeline_incidents, pipeline_page, pipeline_store
+    from pytest_llmwatch import (
+        pipeline,
+        pipeline_baseline,
+        pipeline_incidents,
+        pipeline_page,
+        pipeline_store,
+        pipeline_users,
+    )
 
     setup = pipeline.load_setup(Path(args.budget), args.budget, golden=[Path("golden_sets")])
     store = store_of(args, setup)
     run, notes = load(args.run_or_records, args.map, setup, store=store)
     found = pipeline_baseline.load(args.baseline, setup.budget, [Path("golden_sets")], base=Path(), store=store)
+    if args.baseline:
+        run = replace(run, concurrent=())
     if args.window:
         length, told = cli_windows.seconds(args.window), cli_alerts.Teller(setup.budget, store, args.alerts)
         return cli_windows.gate(run, setup.budget, found, length, as_json=args.json, tell=told.windows)
     known = pipeline_store.chosen(args.store, setup.budget.store.url)
-    spent = pipeline_store.spent(known, Path(), run=run)
+    hash_user = pipeline_users.hash_with(pipeline_users.key_in(pipeline_store.key_folder(store)))
+    scopes = pipeline_store.scopes_of(setup.budget, hash_user)
+    spent = pipeline_store.spent(known, Path(), run=run, scopes=scopes)
     report = pipeline.judge(run, setup.budget, baselines=found, spent=spent)
     report = pipeline_page.with_earlier(report, store, Path())
     folder = args.output or Path(DEFAULT_REPORT)

@@ -24,6 +24,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--alpha", type=float, default=0.01, metavar="A", help="false alarms (default 0.01)")
     parser.add_argument("--repeats", type=int, default=1, metavar="N", help="of a build (default 1)")
     parser.add_argument("--baseline-repeats", type=int, default=5, metavar="N", help="default 5")
+    parser.add_argument(
+        "--looks", type=int, metavar="N", help="what looking after each N-th of the cases would save"
+    )
     parser.add_argument("--set", dest="set_name", metavar="NAME", help="one golden set (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_store(parser)
@@ -42,6 +45,8 @@ def cmd_plan(args: argparse.Namespace) -> int:
     for name in ("repeats", "baseline_repeats"):
         if getattr(args, name) < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1", slug="plan-option")
+    if args.looks is not None and not 2 <= args.looks <= 20:
+        raise UsageError(f"--looks must be in [2, 20] (got {args.looks})", slug="plan-option")
     run, notes = load(args.run_ref, [], store=store_of(args))
     if args.set_name:
         from dataclasses import replace
@@ -61,10 +66,19 @@ def cmd_plan(args: argparse.Namespace) -> int:
         baseline_repeats=args.baseline_repeats,
         candidate_repeats=args.repeats,
     )
+    parts = planning.in_parts(made, args.looks) if args.looks is not None else ()
     if args.json:
-        print(json.dumps(asdict(made), indent=2))
+        keys = ("metric", "power", "share_if_worse", "share_if_unchanged")
+        looked = {"looks": [dict(zip(keys, row, strict=True)) for row in parts]} if parts else {}
+        print(json.dumps(asdict(made) | looked, indent=2))
         return 0
     print(as_text(made))
+    for name, found, share, quiet in parts:
+        print(
+            f"{name}, looked at after each of {args.looks} parts of the cases, one repeat each: finds "
+            f"{made.drop:g} in {found:.0%} of builds with {share:.0%} of the calls; an unchanged build takes "
+            f"{quiet:.0%}"
+        )
     for note in notes:
         print(f"note: {note}")
     return 0

@@ -64,6 +64,8 @@ def _judge(
     baselines: Mapping[str, Baseline] | None,
     spent: Mapping[str, float] | None,
 ) -> tuple[Verdict, ...]:
+    # what was asked beside the run is nearer to it than anything that was frozen before
+    baselines = {str(b.set): b for b in run.concurrent} or baselines
     down = _infrastructure(run)
     slices = Slices(run)
     decided: dict[str, Verdict] = {}
@@ -74,7 +76,9 @@ def _judge(
             nothing = Figure(None)
             decided[limit.rule] = judging.unsettled(limit, nothing, "infrastructure", f"is not measured: {down}")
             continue
-        if limit.scope is not None and part.empty and not is_empty(run):
+        elsewhere = f"{limit.scope.text}.day" in (spent or {}) if limit.scope is not None else False
+        summed = limit.key in ("day_usd", "month_usd") and elsewhere  # other runs' calls count as well
+        if limit.scope is not None and part.empty and not is_empty(run) and not summed:
             because = f"matches nothing: no call of this run has {limit.scope.kind} {limit.scope.value}"
             decided[limit.rule] = judging.unsettled(limit, Figure(None), "no_match", because)
             continue

@@ -133,8 +133,10 @@ def _metrics(
         yield from _not_measured(run, side, baselines, drift.metrics or ("",))
         return
     used = [b for b in baselines.values() if any(r.set == b.set for r in run.results)]
-    sessions = min((len(b.sessions) for b in used), default=0)
-    warn_only = _warn_only(run, side, sessions)
+    together = bool(used) and all(_together(b, run) for b in used)
+    # asked together, whatever a session does was done to both
+    sessions = 0 if together else min((len(b.sessions) for b in used), default=0)
+    warn_only = {} if together else _warn_only(run, side, sessions)
     if scope is not None:
         warn_only = dict.fromkeys(side.metrics, "a slice is exploratory")
     options = Options(
@@ -148,7 +150,7 @@ def _metrics(
         line=drift.line,
         warn_only=warn_only,
         alphas=alphas if scope is None else None,
-        session=_spreads(side, [m for m in side.metrics if m in warn_only or m in TIMES]),
+        session={} if together else _spreads(side, [m for m in side.metrics if m in warn_only or m in TIMES]),
         sessions=sessions,
         exact=bool(run.calls) and all(c.capture_mode == "replayed" for c in run.calls),
     )
@@ -161,6 +163,11 @@ def _metrics(
     unmeasured = [m for m in drift.metrics if m not in side.metrics and m not in side.rescored]
     if unmeasured:
         yield from _not_measured(run, side, baselines, unmeasured)
+
+
+def _together(base: Baseline, run: Run) -> bool:
+    """Whether a baseline was asked in the very session of the run, case by case."""
+    return any(base is b for b in run.concurrent) and not any(s.get("apart") for s in base.sessions)
 
 
 def _warn_only(run: Run, side: Side, sessions: int) -> dict[str, str]:
@@ -229,6 +236,13 @@ def _comparable(run: Run, side: Side, baselines: Mapping[str, Baseline]) -> Iter
         names = [f"{k[0]}/{k[1]}" if k[0] else k[1] for k in side.changed]
         text = f"{plural(len(names), 'case')} changed (input, reference or context) and cannot be compared"
         yield _about("cases.changed", "warn", text, names)
+    apart = [f"{b.set} ({s['apart']} executions)" for b in run.concurrent for s in b.sessions if s.get("apart")]
+    if apart:
+        text = (
+            "recorded apart from the run, so that times can only warn; ask both together with --llm-record=all "
+            "or off"
+        )
+        yield _about("baseline.apart", "warn", text, apart)
     if side.rescored:
         text = "scored by another version than the baseline, so not compared; record the baseline again"
         yield _about("baseline.scorers", "warn", text, side.rescored)

@@ -16,7 +16,7 @@ from typing import Any
 from pytest_llmwatch.compare_samples import TIMES
 from pytest_llmwatch.format import plural
 from pytest_llmwatch.gate_drift import is_drift
-from pytest_llmwatch.model import Run, Verdict
+from pytest_llmwatch.model import BaselineCase, Run, Verdict
 
 KEY = "rounds"
 
@@ -56,6 +56,18 @@ def upto(run: Run, rounds: int) -> Run:
         calls=tuple(c for c in run.calls if c.repeat < rounds),
         spans=tuple(s for s in run.spans if s.repeat < rounds),
         results=tuple(r for r in run.results if r.repeat < rounds),
+        concurrent=tuple(
+            replace(b, cases={k: _first(c, rounds) for k, c in b.cases.items()}) for b in run.concurrent
+        ),
+    )
+
+
+def _first(case: BaselineCase, rounds: int) -> BaselineCase:
+    return replace(
+        case,
+        values={m: row[:rounds] for m, row in case.values.items()},
+        labels={m: row[:rounds] for m, row in case.labels.items()},
+        sessions=case.sessions[:rounds],
     )
 
 

@@ -14,11 +14,28 @@ from pytest_llmwatch import golden_prompt
 from pytest_llmwatch.errors import GoldenError, LlmwatchError
 from pytest_llmwatch.golden_files import Located, check, nearest, parse_json, read_jsonl, read_text, read_yaml
 from pytest_llmwatch.golden_schema import CASE_SCHEMA, SCORER_KEYS, SCORER_SCHEMA, SET_SCHEMA
-from pytest_llmwatch.golden_set import GoldenSet, Variant, cassette_path, messages, parameters, safe_name
+from pytest_llmwatch.golden_set import (
+    GoldenSet,
+    Variant,
+    cassette_path,
+    messages,
+    parameters,
+    recorded_as,
+    safe_name,
+)
 from pytest_llmwatch.model import JSON, Case, ScorerSpec
 from pytest_llmwatch.schema import InvalidSchema, issues
 
-__all__ = ["GoldenSet", "Variant", "cassette_path", "load_set", "messages", "parameters", "safe_name"]
+__all__ = [
+    "GoldenSet",
+    "Variant",
+    "cassette_path",
+    "load_set",
+    "messages",
+    "parameters",
+    "recorded_as",
+    "safe_name",
+]
 
 ValidateScorer = Callable[[ScorerSpec], object]
 LABELS = ("feature", "team", "tenant", "environment", "stage", "prompt_version", "prompt_name")
@@ -214,6 +231,7 @@ class _Loader:
                 system=self._text(self._set, data.get("system"), (*at, "system")),
                 prompt_version=None if version is None else str(version),
                 parameters=data.get("parameters", {}),
+                model=data.get("model"),
             )
         return out
 

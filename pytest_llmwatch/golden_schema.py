@@ -65,6 +65,7 @@ _VARIANT = {
         "prompt": _TEXT_OR_FILE,
         "system": _TEXT_OR_FILE,
         "prompt_version": {"type": ["string", "number"]},
+        "model": _TEXT,
         "parameters": {"type": "object"},
     },
     "additionalProperties": False,
@@ -114,7 +115,7 @@ SET_SCHEMA: dict[str, Any] = {
             "type": "object",
             "propertyNames": {"pattern": "^[A-Za-z0-9_][A-Za-z0-9_-]*$"},
             "additionalProperties": _VARIANT,
-            "description": "Other prompts for the same cases, tried with --llm-variant.",
+            "description": "Other prompts or models for the same cases, tried with --llm-variant.",
         },
         "cases": {
             "type": ["array", "string"],

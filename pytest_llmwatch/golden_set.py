@@ -20,13 +20,14 @@ Api = Literal["responses", "chat"]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Another prompt for the same cases. What is None is taken from the set; ``system`` "" means none."""
+    """Another prompt or model for the same cases. What is None is taken from the set; ``system`` "" means none."""
 
     name: str
     prompt: str | None = None
     system: str | None = None
     prompt_version: str | None = None
     parameters: Mapping[str, JSON] = field(default_factory=dict)
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class GoldenSet:
             prompt=self.prompt if chosen.prompt is None else chosen.prompt,
             system=self.system if chosen.system is None else chosen.system or None,
             prompt_version=version,
+            model=chosen.model or self.model,
             parameters={**self.parameters, **chosen.parameters},
             labels={**self.labels, "prompt_version": version},
             applied=name,
@@ -150,6 +152,38 @@ def cassette_path(golden: GoldenSet, case: Case, variant: str | None = None) -> 
     folder = golden.folder / "cassettes"
     variant = variant or golden.applied
     return (folder / safe_name(variant) if variant else folder) / f"{safe_name(case.id)}.yaml"
+
+
+def pair_name(candidate: str | None, base: str | None) -> str:
+    """Return the name of a concurrent baseline's recordings: no variant has a full stop in its name."""
+    return f"{candidate or 'set.yaml'}.vs.{base or 'set.yaml'}"
+
+
+def beside(golden: GoldenSet, base: str | None, *, candidate: str | None) -> GoldenSet:
+    """Return what is asked beside a set: its variant ``base``, recorded apart from what any other run records.
+
+    Args:
+        golden: The set as it is.
+        base: A variant, None for the set as it is.
+        candidate: The variant that the run is about, None for the set as it is.
+
+    Raises:
+        GoldenError: The set has no such variant, or it is no prompt that is asked but an application.
+    """
+    if golden.target:
+        raise GoldenError(
+            f"is answered by target {golden.target!r}, of which there is only one; a concurrent baseline asks two "
+            "prompts: compare with a recorded baseline instead",
+            slug="baseline-concurrent",
+            file=golden.file,
+        )
+    return dataclasses.replace(golden.variant(base), applied=pair_name(candidate, base))
+
+
+def recorded_as(golden: GoldenSet) -> list[str | None]:
+    """Return all names that recordings of a set may be kept under: variants, and pairs of them."""
+    variants = [None, *golden.variants]
+    return [*variants, *(pair_name(a, b) for a in variants for b in variants)]
 
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)

@@ -144,7 +144,8 @@ def cost(limit: Limit, part: Slice, spent: Mapping[str, float] | None) -> Figure
         where = name if part.scope is None else f"{part.scope.text}.{name}"
         before = (spent or {}).get(where)
         if before is None:
-            return not_measured(f"the store holds no cost of this {name}")
+            whose = "" if part.scope is None else f" of {part.scope.text}"
+            return not_measured(f"the store holds no cost{whose} of this {name}")
         # a replayed call was paid for by the run that recorded it, which the store knows
         live = dataclasses.replace(part, calls=tuple(c for c in part.calls if c.capture_mode != "replayed"))
         return _sum_of_cost(live, extra=before, every=f"this {name}")

@@ -95,6 +95,10 @@ class Slices:
             self._made[scope] = self._narrow(scope)
         return self._made[scope]
 
+    def stages(self, call: Call) -> frozenset[str]:
+        """Return the stages that a call is in: its label, and the spans around it."""
+        return self._around.names(call.parent_id) | ({call.stage} if call.stage else set())
+
     def _narrow(self, scope: Scope) -> Slice:
         whole = self._whole
         if scope.kind == "stage":
@@ -159,7 +163,11 @@ class _Around:
 
     def has(self, span_id: str | None, stage: str) -> bool:
         """Whether a span, or one around it, is of ``stage``."""
-        return span_id is not None and _any(self._of(span_id), stage)
+        return _any(self.names(span_id), stage)
+
+    def names(self, span_id: str | None) -> frozenset[str]:
+        """Return the names of a span and of all around it; none for no span."""
+        return frozenset() if span_id is None else self._of(span_id)
 
     def _of(self, span_id: str) -> frozenset[str]:
         if span_id not in self._names:

@@ -283,7 +283,10 @@ class CaseResult:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything one run measured, in stable order: calls and results sorted by (nodeid, attempt, index)."""
+    """Everything one run measured, in stable order: calls and results sorted by (nodeid, attempt, index).
+
+    ``concurrent`` are the baselines that the run asked beside its own cases, by golden set.
+    """
 
     run_id: str
     time: str
@@ -295,6 +298,7 @@ class Run:
     partial: bool = False
     partial_reason: str | None = None
     environment: Mapping[str, JSON] = field(default_factory=dict)
+    concurrent: tuple[Baseline, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_llmwatch import __version__, pipeline_incidents, pipeline_store, pipeline_users
+from pytest_llmwatch import format as fmt
 from pytest_llmwatch.budget import Budget, check_scorers, empty_budget, load_budget
 from pytest_llmwatch.budget_types import TelemetryOptions
 from pytest_llmwatch.errors import UsageError
@@ -342,12 +343,21 @@ def judge(
         end.exit_code,
         verdicts=verdicts,
         aggregates=aggregates,
-        notes=end.notes,
+        notes=(*end.notes, *_beside(run)),
         budget=budget.path,
         alpha_by_family=end.alpha_by_family,
         presentation=Presentation(budget.report.title, budget.report.body_share, budget.report.max_bodies),
-        baselines=baselines or {},
+        baselines={str(b.set): b for b in run.concurrent} or baselines or {},
     )
+
+
+def _beside(run: Run) -> Iterator[str]:
+    told = run.environment.get("concurrent")
+    if isinstance(told, Mapping) and told.get("calls"):
+        which = f"variant {told['variant']}" if told.get("variant") else "set as it is"
+        usd = f", {fmt.value(float(told['usd']), 'usd')} more" if told.get("usd") else ""
+        calls = fmt.plural(int(told["calls"]), "call")
+        yield f"the baseline ({which}) was asked beside the run: {calls}{usd}, none of them among its own figures"
 
 
 def write_outputs(report: Report, folder: Path, telemetry: TelemetryOptions | None = None) -> dict[str, Path]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_llmwatch import measure_spent, pipeline_users
+from pytest_llmwatch.budget_types import Budget, Scope
 from pytest_llmwatch.errors import RecordsError
 from pytest_llmwatch.model import Report, Run
 from pytest_llmwatch.store.base import Store, is_url, open_store, split_ref
@@ -104,18 +106,37 @@ def keep(report: Report, url: str, root: Path) -> str | None:
 
     store, run = open_store(url, root), report.run
     live = (c for c in run.calls if c.capture_mode != "replayed" and not c.judging)
-    usd = sum(c.cost.usd or 0.0 for c in live)
+    usd = sum(c.cost.usd or 0.0 for c in live) + _beside(run)
+    by = measure_spent.joined(measure_spent.facets(run), _told(run).get("by") or {})
     leaves = leaves_of(run.run_id, run.environment)
     if leaves != [run.run_id]:
         usd = max(0.0, usd - store.noted(leaves))
-    store.note_spent(run.run_id, run.time, usd)
+        parts = (e.by for e in store.expenses(run.time[:7]) if e.run in leaves)
+        by = measure_spent.less(by, (part for part in parts if part is not None))
+    store.note_spent(run.run_id, run.time, usd, by)
     if run.partial:
         return None
     return store.keep(rendered.render(report), to_records(run), run.spans)
 
 
+def _beside(run: Run) -> float:
+    """Return what a concurrent baseline cost, whose calls are not the run's own."""
+    usd = _told(run).get("usd")
+    return float(usd) if isinstance(usd, int | float) else 0.0
+
+
+def _told(run: Run) -> Mapping[str, Any]:
+    told = run.environment.get("concurrent")
+    return told if isinstance(told, Mapping) else {}
+
+
 def spent(
-    url: str | None, root: Path, *, now: datetime.datetime | None = None, run: Run | None = None
+    url: str | None,
+    root: Path,
+    *,
+    now: datetime.datetime | None = None,
+    run: Run | None = None,
+    scopes: Collection[Scope] = (),
 ) -> dict[str, float] | None:
     """Return US dollars spent live today and this month by the runs in the store, None without a store.
 
@@ -124,6 +145,8 @@ def spent(
         root: What a relative path is relative to.
         now: The time, UTC.
         run: The run that is judged; what it and the jobs that it was merged from noted is left out.
+        scopes: Slices whose sums are wanted too, as ``feature:x.day`` and ``feature:x.month``; one that a run did
+            not tell apart is not there.
     """
     if url is None:
         return None
@@ -131,4 +154,13 @@ def spent(
 
     now = now or datetime.datetime.now(datetime.UTC)
     own = [run.run_id, *leaves_of(run.run_id, run.environment)] if run is not None else []
-    return open_store(url, root).spent(now.strftime("%Y-%m-%d"), own)
+    store, day = open_store(url, root), now.strftime("%Y-%m-%d")
+    out = store.spent(day, own)
+    return out | measure_spent.of_scopes(store.expenses(day[:7]), scopes, day, own) if scopes else out
+
+
+def scopes_of(budget: Budget, hash_user: Callable[[str], str]) -> list[Scope]:
+    """Return the slices of which a budget limits a day's or month's sum; ``hash_user`` as in `pipeline.judge`."""
+    known = pipeline_users.with_hashed_users(budget, hash_user)
+    sums = ("day_usd", "month_usd")
+    return list(dict.fromkeys(x.scope for x in known.limits if x.key in sums and x.scope is not None))

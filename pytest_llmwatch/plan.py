@@ -99,6 +99,25 @@ def plan(
     return Plan(len(side.cases), repeats, drop, power, needs, price)
 
 
+def in_parts(made: Plan, looks: int) -> tuple[tuple[str, float, float, float], ...]:
+    """Return what looking after each part of the cases would take: one repeat a case, stopping at the first proof.
+
+    A row for each metric: its name, the chance to find the drop, and the shares of a build's calls that a build
+    with that drop and an unchanged one take on average.
+    """
+    from pytest_llmwatch.stats import by_case
+    from pytest_llmwatch.stats.power import variance_factor
+
+    out = []
+    for need in made.needs:
+        size = math.log1p(made.drop) if metric_named(need.metric).shape == "ratio" else made.drop
+        factor = variance_factor(made.repeats[0], 1)
+        found, share = by_case.expected(need.sd, size, made.cases, alpha=need.alpha, factor=factor, looks=looks)
+        _, quiet = by_case.expected(need.sd, 0.0, made.cases, alpha=need.alpha, factor=factor, looks=looks)
+        out.append((need.metric, found, share, quiet))
+    return tuple(out)
+
+
 def _need(side: Samples, name: str, *, drop: float, power: float, level: float, repeats: tuple[int, int]) -> Need:
     from pytest_llmwatch.stats.power import cases_needed, power_of, quantiles, variance_factor
 

@@ -114,6 +114,84 @@ def sessions_cell(job: tuple) -> tuple[tuple, float]:
     return job, red / builds
 
 
+def scores_cell(job: tuple) -> tuple[tuple, float]:
+    """Return how often an unchanged build is red where a scorer's mean varies from session to session."""
+    from pytest_llmwatch.stats import permutation, sessions
+    from pytest_llmwatch.stats.samples import Pair
+
+    sd, cases, known, builds = job
+    rng = rng_of("score sessions", *job)
+    red = 0
+    for build in range(builds):
+        levels = rng.beta(6, 2, cases)[:, None]
+        moods = rng.normal(0, sd, 6)
+        base = [levels + mood + rng.normal(0, 0.02, (cases, 1)) for mood in moods[:-1]]
+        candidate = levels + moods[-1] + rng.normal(0, 0.02, (cases, 1))
+        effect = sessions.effect(base) if known else None
+        before = np.concatenate(base, axis=1)
+        pairs = [
+            Pair(b[:, None], c[:, None], str(i)) for i, (b, c) in enumerate(zip(before, candidate, strict=True))
+        ]
+        found = permutation.compare(
+            pairs,
+            seed=build,
+            draws=999,
+            session=[effect.sd] if effect else (),
+            sessions=effect.sessions if effect else 0,
+        )[0]
+        red += found.p <= ALPHA
+    return job, red / builds
+
+
+def by_case_cell(job: tuple) -> tuple[tuple, tuple[float, float, float]]:
+    """Return how often looks by case are red, how often one look at all of them is, and the share of calls."""
+    from pytest_llmwatch.stats import by_case
+
+    model, cases, drop, builds = job
+    rng = rng_of("by case", *job)
+    parts = by_case.order([0] * cases, seed=1)
+    red = fixed = asked = 0
+    for build in range(builds):
+        world = World.make(model, cases, rng)
+        base = world.draw(5, rng)
+        after = world.dropped(drop, concentrated=False, rng=rng) if drop else None
+        pairs = rules.pairs(base, world.draw(1, rng, after))
+        found = by_case.compare(pairs, parts, alpha=ALPHA, seed=build, draws=1999)
+        red += found.look is not None
+        asked += found.cases
+        fixed += by_case.compare(pairs, [range(cases)], alpha=ALPHA, seed=build, draws=1999).look is not None
+    return job, (red / builds, fixed / builds, asked / (cases * builds))
+
+
+def more(builds: int, workers: int) -> str:
+    """Return tables of other repeats, of sessions in scores, and of looks by case."""
+    out = ["### Unchanged builds that are red, by repeats (ours)\n"]
+    shapes, cells = ((1, 1), (3, 1), (3, 3), (5, 5)), [(m, n) for m in MODELS for n in (30, 100)]
+    ours = "permutation minP (ours)"
+    jobs = [(m, n, kb, kc, 0.0, False, ours, ALPHA, builds) for m, n in cells for kb, kc in shapes]
+    found = spread(jobs, share, workers)
+    rows = [
+        [f"{kb}+{kc}", *(error(found[m, n, kb, kc, 0.0, False, ours, ALPHA, builds], builds) for m, n in cells)]
+        for kb, kc in shapes
+    ]
+    out.append(table(["repeats", *(f"{m} {n}" for m, n in cells)], rows))
+    out.append("### Scores of unchanged builds where sessions differ (5 sessions of 100 cases, stable scorer)\n")
+    sds = (0.0, 0.01, 0.02)
+    jobs = [(sd, 100, known, builds) for sd in sds for known in (False, True)]
+    found = spread(jobs, scores_cell, workers)
+    rows = [[f"sd {sd:g}", *(error(found[sd, 100, k, builds], builds) for k in (False, True))] for sd in sds]
+    out.append(table(["between sessions", "ignored", "known (ours)"], rows))
+    out.append("### Looks by case, 5 looks, 5 + 1 repeats\n")
+    jobs = [(m, 100, d, builds) for m in MODELS for d in (0.0, 0.05, 0.1)]
+    found = spread(jobs, by_case_cell, workers)
+    rows = [
+        [f"{j[0]}, {j[1]} cases, drop {j[2]:g}", error(r, builds), error(f, builds), f"{a:.2f}"]
+        for j, (r, f, a) in found.items()
+    ]
+    out.append(table(["data", "red by looks", "red by one look at all", "share of all calls"], rows))
+    return "\n".join(out)
+
+
 def error(p: float, builds: int) -> str:
     return f"{p:.3f} ± {math.sqrt(max(p * (1 - p), 1 / builds) / builds):.3f}"
 
@@ -166,10 +244,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--builds", type=int)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--more", action="store_true", help="only other repeats, sessions in scores, looks by case"
+    )
     args = parser.parse_args()
     builds = args.builds or (200 if args.quick else 2000)
     quick, workers = args.quick, args.workers
     print(f"alpha {ALPHA}, {builds} builds a cell, {rules.DRAWS} permutations\n")
+    if args.more:
+        print(more(builds, workers))
+        return
     print("### Unchanged builds that are red (5 + 1 repeats)\n")
     print(false_alarms(builds, workers, quick=quick))
     print("### The same with several scorers, any of them red (ours)\n")
@@ -210,6 +294,8 @@ def main() -> None:
         for s in (0.0, 0.05, 0.1, 0.2)
     ]
     print(table(["between sessions", *words.values()], rows))
+    if not quick:
+        print(more(builds // 2, workers))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pytest_llmwatch.capture.cassette_parts import PART, form_of
 from pytest_llmwatch.capture.cassette_yaml import Serializer
 from pytest_llmwatch.capture.scan import leftover
 from pytest_llmwatch.errors import CassetteError, UsageError
-from pytest_llmwatch.golden import cassette_path, load_set
+from pytest_llmwatch.golden import cassette_path, load_set, recorded_as
 from pytest_llmwatch.model import SCHEMA_VERSION
 from pytest_llmwatch.redact import Redactor
 
@@ -197,9 +197,8 @@ class Checker:
             except UsageError:
                 self._sets[file] = None  # `llmwatch golden check` says what is wrong with it
             else:
-                variants = [None, *golden.variants]
                 cases = [self._redactor.record(case) for case in golden.cases]
-                paths = {cassette_path(golden, case, v).resolve() for case in cases for v in variants}
+                paths = {cassette_path(golden, case, v).resolve() for case in cases for v in recorded_as(golden)}
                 self._sets[file] = frozenset(paths)
         return self._sets[file]
 

@@ -92,7 +92,7 @@ def parametrize_golden(metafunc: pytest.Metafunc, marker: pytest.Mark) -> None:
     """
     session: LlmSession = activate(metafunc.config)
     name, repeats = _marker_arguments(marker)
-    golden_set = session.try_golden(lambda: find_set(metafunc.config, name) / "set.yaml")
+    golden_set = session.try_golden(lambda: _set_file(session, metafunc.config, name))
     if "llm_case" not in metafunc.fixturenames:
         metafunc.fixturenames.append("llm_case")
     if golden_set is None:
@@ -118,6 +118,17 @@ def _marker_arguments(marker: pytest.Mark) -> tuple[str, int | None]:
     if repeats is not None and (not isinstance(repeats, int) or repeats < 1):
         raise pytest.UsageError(f"llm_golden: repeats must be a whole number >= 1 (got {repeats!r})")
     return name, repeats
+
+
+def _set_file(session: LlmSession, config: pytest.Config, name: str) -> Path:
+    found = find_set(config, name)
+    if session.concurrent is not None:
+        raise GoldenError(
+            f"the set {name!r} is run by a test of its own, which asks once; run the set itself to ask a "
+            "concurrent baseline beside it",
+            slug="baseline-concurrent",
+        )
+    return found / "set.yaml"
 
 
 def find_set(config: pytest.Config, name: str) -> Path:

@@ -56,8 +56,8 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
         "--llm-baseline",
         {
             "metavar": "REF",
-            "help": "what [drift] compares with: baseline file, stored run, store URL, COMMIT:path in git "
-            "(default: budget.toml's)",
+            "help": "what [drift] compares with: baseline file, stored run, store URL, COMMIT:path in git, "
+            "concurrent[:VARIANT] to ask it in this very run (default: budget.toml's)",
         },
     ),
     ("--llm-shard", {"metavar": "K/N", "help": "this job is the K-th of N that are merged later"}),

@@ -77,9 +77,9 @@ def estimate(session: LlmSession, items: Sequence[pytest.Item]) -> Estimate | No
         return None
     live: dict[Path, list[GoldenCase]] = {}
     for item in items:
-        case = case_of(item)
-        if case is not None and goes_live(session, case):
-            live.setdefault(case.set.folder, []).append(case)
+        for case in _arms(session, item):
+            if goes_live(session, case):
+                live.setdefault(case.set.folder, []).append(case)
     total = Estimate()
     for cases in live.values():
         total = _add(total, session, cases)
@@ -88,6 +88,13 @@ def estimate(session: LlmSession, items: Sequence[pytest.Item]) -> Estimate | No
         total = _add_tests(total, session, tests)
     total = dataclasses.replace(total, unknown=tests.unknown)
     return _paced(total, session) if total.calls or total.unknown else None
+
+
+def _arms(session: LlmSession, item: pytest.Item) -> list[GoldenCase]:
+    case = case_of(item)
+    if case is None:
+        return []
+    return [case] if session.concurrent is None else [case, session.concurrent.case(case)]
 
 
 def goes_live(session: LlmSession, case: GoldenCase) -> bool:

@@ -96,6 +96,8 @@ def rerun_hint(session: LlmSession, item: pytest.Item) -> str:
     parts = ["pytest", shlex.quote(item.nodeid), "--llm-record=new"]
     if session.settings.variant:
         parts.append(f"--llm-variant={shlex.quote(session.settings.variant)}")
+    if session.concurrent is not None:
+        parts.append(f"--llm-baseline={shlex.quote(str(session.settings.baseline))}")
     return " ".join(parts)
 
 
@@ -108,7 +110,16 @@ def ask(test: TestRun, case: GoldenCase) -> Any:
 
 
 def ask_now(test: TestRun, case: GoldenCase) -> Any:
-    """Ask in this thread; see :func:`ask`."""
+    """Ask in this thread, and the baseline beside it where the run has one; see :func:`ask`."""
+    if test.beside is None:
+        return ask_one(test, case)
+    from pytest_llmwatch.plugin.concurrent import ask_both
+
+    return ask_both(test, case, ask_one)
+
+
+def ask_one(test: TestRun, case: GoldenCase) -> Any:
+    """Ask one arm of a case."""
     refusals, model = test.session.refusals, case.set.model
     refusals.check(model)
     try:

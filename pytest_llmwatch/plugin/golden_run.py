@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from pytest_llmwatch.plugin.testrun import TestRun
 
 
+def labels_of(golden_set: GoldenSet) -> dict[str, str]:
+    """Return the labels of each call that asks a set's prompt."""
+    out = dict(golden_set.labels)
+    if golden_set.prompt_version:
+        out["prompt_version"] = golden_set.prompt_version
+    if golden_set.prompt_name:
+        out["prompt_name"] = golden_set.prompt_name
+    return out
+
+
 class GoldenCase:
     """The case of a test marked ``llm_golden``: its fields, the messages it becomes, and ``check``.
 

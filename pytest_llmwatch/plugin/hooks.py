@@ -15,6 +15,7 @@ from pytest_llmwatch import (
     pipeline_cassettes,
     pipeline_incidents,
     pipeline_page,
+    pipeline_store,
     pipeline_telemetry,
     pipeline_users,
 )
@@ -23,7 +24,7 @@ from pytest_llmwatch.format import plural
 from pytest_llmwatch.model import Report
 from pytest_llmwatch.plugin import rules
 from pytest_llmwatch.plugin.collect import GoldenItem, drop_duplicates
-from pytest_llmwatch.plugin.golden_run import GoldenCase
+from pytest_llmwatch.plugin.golden_run import GoldenCase, labels_of
 from pytest_llmwatch.plugin.named import named_paths
 from pytest_llmwatch.plugin.rounds import Fence, first_round
 from pytest_llmwatch.plugin.session import LlmSession, problem_of
@@ -95,11 +96,7 @@ class RunHooks:
             from pytest_llmwatch.golden import cassette_path
 
             cassette = cassette_path(case.set, self.session.redacted(case.case))
-            labels = dict(case.set.labels)
-            if case.set.prompt_version:
-                labels["prompt_version"] = case.set.prompt_version
-            if case.set.prompt_name:
-                labels["prompt_name"] = case.set.prompt_name
+            labels = labels_of(case.set)
         else:
             cassette = cassette_of(item, self.session.shown(item))
             sources = of_other_plugins(item)
@@ -114,6 +111,8 @@ class RunHooks:
         test = item.stash[KEY] = TestRun(self.session, item, watch, case)
         if case is not None and isinstance(item, GoldenItem) is False:
             case.test = test
+        if self.session.concurrent is not None and isinstance(item, GoldenItem):
+            test.beside = self.session.concurrent.open(item, item.golden_case)
         stack = item.stash[_WATCHING] = contextlib.ExitStack()
         if current:
             stack.enter_context(self.session.capture.watch(watch))
@@ -133,11 +132,12 @@ class RunHooks:
         stack.close()
         del item.stash[_WATCHING]
         test = item.stash[KEY]
-        if test.watch.cassette is not None:
-            try:
-                test.watch.cassette.close(complete=test.passed)
-            except LlmwatchError as error:
-                test.errors.append(error)
+        for arm in (test, test.beside):
+            if arm is not None and arm.watch.cassette is not None:
+                try:
+                    arm.watch.cassette.close(complete=arm.passed)
+                except LlmwatchError as error:
+                    test.errors.append(error)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
@@ -193,9 +193,9 @@ class RunHooks:
         test.note(report, error)
         if call.when == "call":
             test.finish_call()  # it may ask a judge, whose recording may be missing
-        if call.when == "call" and report.passed and test.watch.errors:
+        if call.when == "call" and report.passed and test.noted:
             # the application swallowed it: a missing recording must not pass in silence
-            own = test.watch.errors[0]
+            own = test.noted[0]
             report.outcome = "failed"
             report.longrepr = self.session.setup.redactor.text(shown(own))
             test.note(report, own)
@@ -204,7 +204,7 @@ class RunHooks:
             self.close(item)
         # a rerun drops the teardown report of the attempt before it
         parcel = test.parcel(last=last or report.failed)
-        if parcel.calls or parcel.spans or parcel.problems or parcel.result is not None:
+        if parcel.full:
             report.llmwatch = parcel.dumps()  # type: ignore[attr-defined]
         return report
 
@@ -259,13 +259,14 @@ class RunHooks:
         if not state.distributes:
             state.collect_wide(self.wider.parcels(), ())
         run = state.finish()
+        hash_user = pipeline_users.hash_with(state.user_key)
         state.report = pipeline.judge(
             run,
             budget,
-            spent=state.store.spent(run),
+            spent=state.store.spent(run, pipeline_store.scopes_of(budget, hash_user)),
             tests_failed=own,
             baselines=state.baselines,
-            hash_user=pipeline_users.hash_with(state.user_key),
+            hash_user=hash_user,
         )
 
     @pytest.hookimpl(tryfirst=True)

@@ -19,6 +19,7 @@ import pytest
 
 from pytest_llmwatch import format as fmt
 from pytest_llmwatch import gate_rounds, pipeline, pipeline_users
+from pytest_llmwatch.baseline import FEW_SESSIONS
 from pytest_llmwatch.plugin.golden_run import GoldenCase
 
 if TYPE_CHECKING:
@@ -188,10 +189,14 @@ class Rounds:
             partial=None,
             environment={gate_rounds.KEY: {"done": self.begun, "of": self.plan.of}},
         )
+        if state.concurrent is not None:
+            run = state.concurrent.joined(run)
         hash_user = pipeline_users.hash_with(state.user_key)
         return pipeline.judge(run, state.budget, baselines=state.baselines, hash_user=hash_user).verdicts
 
     def _sessions(self) -> int:
+        if self._session.concurrent is not None:
+            return FEW_SESSIONS  # none is needed where both arms are asked in one
         sets = {r.set for r in self._session.results.values()}
         return min((len(b.sessions) for name, b in self._session.baselines.items() if name in sets), default=0)
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pytest_llmwatch.capture.session import CaptureSession
     from pytest_llmwatch.capture.watch import Watch
     from pytest_llmwatch.golden import GoldenSet
+    from pytest_llmwatch.plugin.concurrent import Concurrent
     from pytest_llmwatch.plugin.live import Ahead
     from pytest_llmwatch.plugin.rounds import Rounds
     from pytest_llmwatch.plugin.testrun import TestRun
@@ -80,7 +81,8 @@ class LlmSession:
         if not self.is_worker and not config.option.collectonly:
             self.store.check()
             pipeline_telemetry.check(pipeline_telemetry.chosen(self.budget.telemetry))
-        self.baselines = {} if self.is_worker else self._load_baselines()
+        self.concurrent = self._open_concurrent()
+        self.baselines = {} if self.is_worker or self.concurrent is not None else self._load_baselines()
         self.asked = bool(self.settings.budget or self.settings.report_asked)
         self.calls: list[Call] = []
         self.spans: dict[str, Span] = {}
@@ -112,6 +114,18 @@ class LlmSession:
             from pytest_llmwatch.plugin.rounds import Rounds
 
             self.rounds = Rounds(self)
+
+    def _open_concurrent(self) -> Concurrent | None:
+        if not (self.settings.baseline or "").startswith("concurrent"):
+            return None
+        from pytest_llmwatch.plugin import concurrent
+
+        variant = concurrent.variant_of(self.settings.baseline)
+        if variant is None:
+            return None
+        made = concurrent.Concurrent(self, variant)
+        made.check()
+        return made
 
     def _load_baselines(self) -> dict[str, Baseline]:
         """Read the baselines before anything is paid for: a damaged one is a usage error."""
@@ -208,7 +222,7 @@ class LlmSession:
             item: The test.
             cassette: Where its calls are recorded, None for nowhere (record mode ``off``).
             where: ``case``, ``repeat``, ``labels`` (they win over markers), ``sources`` (cassettes of other
-                programs).
+                programs), ``nodeid`` (by default the test's).
         """
         from pytest_llmwatch.capture.watch import Watch
         from pytest_llmwatch.plugin.fixtures import rerun_hint
@@ -230,7 +244,7 @@ class LlmSession:
             )
         markers = tuple(sorted({m.name for m in item.iter_markers()} - {"llm", "llm_golden", "parametrize"}))
         return Watch(
-            self.shown(item),
+            where.pop("nodeid", None) or self.shown(item),
             case=where.pop("case", None),
             repeat=repeat,
             attempt=attempt,
@@ -276,6 +290,8 @@ class LlmSession:
         """
         if file not in self.sets:
             loaded = pipeline.load_golden(file, display=self.display(file))
+            if self.concurrent is not None:
+                self.concurrent.take(loaded)
             variant = self.settings.variant
             self.sets[file] = loaded.variant(variant) if variant else loaded
         return self.sets[file]
@@ -331,6 +347,9 @@ class LlmSession:
         self.spans.update((s.id, s) for s in parcel.spans)
         problems = [self.redacted(p) for p in parcel.problems]
         self.problems.extend(p for p in problems if p not in self.problems)
+        if parcel.beside is not None and self.concurrent is not None:
+            self.concurrent.collect(parcel.beside)
+            self.collect(Parcel(problems=parcel.beside.problems))
         result = parcel.result
         if result is not None:
             self.results[(result.nodeid, result.repeat, result.attempt)] = result
@@ -361,19 +380,24 @@ class LlmSession:
         self.spool.close()
         self.calls.extend(self._wide.values())
         lost = list(read_spool(self.spool_folder, (c.id for c in self.calls)))
+        spooled = read_spooled_spans(self.spool_folder, self.spans)
+        if self.concurrent is not None:
+            asked_beside = self.concurrent.mine(lost)
+            lost = [c for c in lost if c.id not in asked_beside]
+            spooled = [s for s in spooled if not self.concurrent.marked(s.nodeid)]
+        self.spans.update((s.id, s) for s in spooled)
         if lost:
             self.calls.extend(lost)
             self.problems.append(
                 Problem("lost", f"{len(lost)} calls were recovered from a process that died before its test ended")
             )
-        self.spans.update((s.id, s) for s in read_spooled_spans(self.spool_folder, self.spans))
         self.collect(Parcel(problems=[Problem(kind, text) for kind, text in self.capture_problems()]))
         written = pipeline_cassettes.merge(self.cassette_folders(), self.run_id) if self.distributes else []
         if self._capture is not None:
             written += self._capture.cassettes_written
         limit = self.budget.capture.max_set_bytes
         self.collect(Parcel(problems=pipeline_cassettes.size_problems(written, self.settings.rootdir, limit)))
-        return pipeline.assemble(
+        run = pipeline.assemble(
             run_id=self.run_id,
             started=self.started_iso,
             duration=time.time() - self.started,
@@ -394,6 +418,7 @@ class LlmSession:
                 },
             ),
         )
+        return run if self.concurrent is None else self.concurrent.joined(run)
 
     def _workers(self) -> int:
         return len(getattr(self.config.option, "tx", None) or ()) if self.distributes else 0

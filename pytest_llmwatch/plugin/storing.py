@@ -11,7 +11,10 @@ from pytest_llmwatch.errors import LlmwatchError
 from pytest_llmwatch.store.base import is_url
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pytest_llmwatch.budget import Budget
+    from pytest_llmwatch.budget_types import Scope
     from pytest_llmwatch.model import Report, Run
 
 
@@ -39,10 +42,10 @@ class Storing:
         """Raise where the store cannot be used; see `pipeline_store.check`."""
         pipeline_store.check(self.url, self.root)
 
-    def spent(self, run: Run) -> dict[str, float] | None:
-        """Return what earlier runs spent ``day`` and ``month``; None where nobody can tell."""
+    def spent(self, run: Run, scopes: Collection[Scope] = ()) -> dict[str, float] | None:
+        """Return what earlier runs spent ``day`` and ``month``, also by scope; None where nobody can tell."""
         try:
-            return pipeline_store.spent(self.url, self.root, run=run)
+            return pipeline_store.spent(self.url, self.root, run=run, scopes=scopes)
         except LlmwatchError as error:
             self.failures.append(str(error))
             return None

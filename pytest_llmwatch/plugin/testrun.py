@@ -55,6 +55,10 @@ class TestRun:
         self._duration = 0.0
         self._problem: str | None = None
         self._asker: JudgeClient | None = None
+        self.beside: TestRun | None = None
+        """The same case in the baseline's arm of the run."""
+        self.answer: Any = None
+        """What the baseline's arm answered; scored once the test has run."""
         if golden_case is not None:
             golden_case.test = self
 
@@ -72,6 +76,15 @@ class TestRun:
     def failed(self) -> bool:
         """Whether a phase of the test did not pass so far."""
         return self._outcome != "passed"
+
+    @property
+    def noted(self) -> list[LlmwatchError]:
+        """What kept calls of the test from being made, in either arm."""
+        return [*self.watch.errors, *(self.beside.watch.errors if self.beside is not None else ())]
+
+    def broke(self, outcome: str, reason: str) -> None:
+        """Note why the baseline's arm did not pass; its test goes on."""
+        self._outcome, self._reason = outcome, reason
 
     def take_scores(self, output: Output, scores: Sequence[Score]) -> None:
         """Remember the scores of the test's answer; a later score of the same name wins."""
@@ -96,7 +109,9 @@ class TestRun:
         return self._asker
 
     def finish_call(self) -> None:
-        """After the test's body: score a golden answer that nobody scored."""
+        """After the test's body: score a golden answer that nobody scored, and the baseline's."""
+        if self.beside is not None:
+            self.beside.finish_beside()
         if self.golden_case is None or self.scores or self._outcome == "skipped":
             return
         calls = self.calls()
@@ -104,6 +119,14 @@ class TestRun:
         if answered:
             last = answered[-1]
             self.golden_case.score(Output(last.output or "", finish_reason=last.finish_reason, call_id=last.id))
+
+    def finish_beside(self) -> None:
+        """Score what the baseline's arm answered: a score below its threshold fails that arm, not the test."""
+        if self.answer is None or self.golden_case is None:
+            return
+        broken = [s for s in self.golden_case.score(self.answer) if s.required and s.passed is False]
+        if broken:
+            self.broke("failed", f"{broken[0].name} is {broken[0].value}")
 
     def filled(self, output: Output) -> Output:
         """Return an answer with the tool calls and retrieved documents of the whole test where it has none."""
@@ -218,6 +241,11 @@ class TestRun:
             calls=[c for c in (*calls, *judged) if self._sent.get(c.id) != c],
             spans=[s for s in spans if self._sent.get(s.id) != s],
         )
+        if self.beside is not None:
+            if last and self.beside.answer is None and self.beside.passed:
+                self.beside.broke("skipped", "not asked")  # its test ended before
+            arm = self.beside.parcel(last=last)
+            parcel.beside = arm if arm.full else None
         self._sent |= {c.id: c for c in (*calls, *judged)} | {s.id: s for s in spans}
         if last:
             parcel.problems = self._problems()

@@ -30,6 +30,13 @@ class Parcel:
     spans: list[Span] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     result: CaseResult | None = None
+    beside: Parcel | None = None
+    """Of the baseline that is asked beside the test."""
+
+    @property
+    def full(self) -> bool:
+        """Whether there is anything to send."""
+        return bool(self.calls or self.spans or self.problems or self.result is not None or self.beside)
 
     def dumps(self) -> str:
         """Return the parcel as JSON text."""
@@ -38,6 +45,8 @@ class Parcel:
             data["spans"] = encode(self.spans)
         if self.result is not None:
             data["result"] = encode(self.result)
+        if self.beside is not None:
+            data["beside"] = self.beside.dumps()
         return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
@@ -49,6 +58,7 @@ class Parcel:
             spans=[decode(Span, s) for s in data.get("spans", ())],
             problems=[decode(Problem, p) for p in data.get("problems", ())],
             result=decode(CaseResult, data["result"]) if data.get("result") else None,
+            beside=cls.loads(data["beside"]) if data.get("beside") else None,
         )
 
 

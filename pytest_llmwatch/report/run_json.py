@@ -44,6 +44,8 @@ def render(report: Report) -> dict[str, JSON]:
         "spans": len(run.spans),
         "incidents": [encode(i) for i in report.incidents],
     }
+    if run.concurrent:
+        out["concurrent"] = [encode(b) for b in run.concurrent]
     safe: dict[str, JSON] = json_safe(out)
     return safe
 

@@ -360,9 +360,9 @@ def _close(
 
 
 def accepts(report: Report) -> bool:
-    """Whether the run may become the baseline: it is whole, and something moved against one."""
+    """Whether the run may become the baseline: it is whole, and something moved against a frozen one."""
     moved = (v.baseline is not None and v.verdict in ("fail", "warn") for v in report.verdicts)
-    return not report.run.partial and any(moved)
+    return not report.run.partial and not report.run.concurrent and any(moved)
 
 
 def next_command(report: Report, rows: list[RuleRow]) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from pytest_llmwatch.errors import UsageError
 from pytest_llmwatch.model import JSON, Run, Span
+from pytest_llmwatch.store.expense import Expense, Facets
 
 LATEST = "latest"
 KINDS = ("sqlite", "postgresql")
@@ -45,11 +46,14 @@ class Store(Protocol):
             RecordsError: The store holds another run of this id.
         """
 
-    def note_spent(self, run_id: str, time: str, usd: float) -> None:
-        """Note what a run spent, in US dollars; once for each run."""
+    def note_spent(self, run_id: str, time: str, usd: float, by: Facets | None = None) -> None:
+        """Note what a run spent, in US dollars, and how that divides; once for each run."""
 
     def spent(self, day: str, without: Collection[str] = ()) -> dict[str, float]:
         """Return US dollars spent on ``day`` (``2026-01-31``, UTC) and in its month, as ``day`` and ``month``."""
+
+    def expenses(self, month: str) -> list[Expense]:
+        """Return what each run of a month (``2026-01``) noted."""
 
     def noted(self, run_ids: Collection[str]) -> float:
         """Return US dollars noted for these runs."""

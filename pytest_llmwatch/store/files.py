@@ -22,9 +22,10 @@ from typing import Any
 from pytest_llmwatch import atomic
 from pytest_llmwatch.codec import decode, encode
 from pytest_llmwatch.errors import RecordsError
-from pytest_llmwatch.model import JSON, SCHEMA_VERSION, Call, CaseResult, Problem, Run, Span
+from pytest_llmwatch.model import JSON, SCHEMA_VERSION, Baseline, Call, CaseResult, Problem, Run, Span
 from pytest_llmwatch.records import Record, Records, dump_line, read_records
 from pytest_llmwatch.store import merge
+from pytest_llmwatch.store.expense import Expense, Facets
 
 RUN = "run.json"
 CALLS = "calls.jsonl.gz"
@@ -132,7 +133,7 @@ def _bytes(file: Path) -> bytes | None:
         return None
 
 
-def add_spent(root: Path, time: str, usd: float, run_id: str | None = None) -> None:
+def add_spent(root: Path, time: str, usd: float, run_id: str | None = None, by: Facets | None = None) -> None:
     """Note in the store that ``usd`` US dollars were spent at ``time`` (ISO 8601); nothing for 0.
 
     Appended, so that jobs that write at once lose nothing, and kept apart from runs, since a run that was cut
@@ -140,7 +141,9 @@ def add_spent(root: Path, time: str, usd: float, run_id: str | None = None) -> N
     """
     if usd > 0:
         root.mkdir(parents=True, exist_ok=True)
-        entry = {"time": time, "usd": usd} | ({"run": run_id} if run_id else {})
+        entry: dict[str, Any] = {"time": time, "usd": usd} | ({"run": run_id} if run_id else {})
+        if by is not None:
+            entry["by"] = by
         with (root / SPENT).open("a", encoding="utf-8") as out:
             out.write(json.dumps(entry) + "\n")
 
@@ -166,6 +169,19 @@ def spent(root: Path, day: str, without: Container[str] = ()) -> dict[str, float
         if time[:10] == day:
             out["day"] += usd
     return out
+
+
+def expenses(root: Path, month: str) -> list[Expense]:
+    """Return what each run of a month (``2026-01``) noted.
+
+    Raises:
+        RecordsError: The file is damaged.
+    """
+    return [
+        Expense(e.get("run"), str(e["time"])[:10], float(e["usd"]), e.get("by"))
+        for e in _entries(root / SPENT)
+        if str(e["time"])[:7] == month
+    ]
 
 
 def noted(root: Path, run_ids: Container[str]) -> float:
@@ -326,6 +342,7 @@ def run_of(data: Mapping[str, Any], found: Sequence[Record], spans: tuple[Span, 
             partial=bool(data.get("partial", False)),
             partial_reason=data.get("partial_reason"),
             environment=data.get("environment") or {},
+            concurrent=tuple(decode(Baseline, base) for base in data.get("concurrent") or ()),
             schema_version=SCHEMA_VERSION,
         )
     except (TypeError, ValueError, KeyError, AttributeError) as error:

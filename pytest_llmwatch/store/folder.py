@@ -11,6 +11,7 @@ from pytest_llmwatch.errors import InfrastructureError
 from pytest_llmwatch.model import JSON, Run, Span
 from pytest_llmwatch.store import files, journals, retention
 from pytest_llmwatch.store.base import Kept, head
+from pytest_llmwatch.store.expense import Expense, Facets
 
 JOURNALS = "journals"
 
@@ -38,9 +39,13 @@ class FolderStore:
         """See `Store.keep`."""
         return str(files.store_run(self.root, run_json, calls, spans))
 
-    def note_spent(self, run_id: str, time: str, usd: float) -> None:
+    def note_spent(self, run_id: str, time: str, usd: float, by: Facets | None = None) -> None:
         """See `Store.note_spent`."""
-        files.add_spent(self.root, time, usd, run_id)
+        files.add_spent(self.root, time, usd, run_id, by)
+
+    def expenses(self, month: str) -> list[Expense]:
+        """See `Store.expenses`."""
+        return files.expenses(self.root, month)
 
     def spent(self, day: str, without: Collection[str] = ()) -> dict[str, float]:
         """See `Store.spent`."""

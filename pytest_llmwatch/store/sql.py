@@ -23,6 +23,7 @@ from pytest_llmwatch.model import JSON, Run, Span
 from pytest_llmwatch.records import Reader, dump_line
 from pytest_llmwatch.store import files, merge, retention
 from pytest_llmwatch.store.base import LATEST, Kept, head
+from pytest_llmwatch.store.expense import Expense, Facets
 from pytest_llmwatch.store.sql_engine import Database
 from pytest_llmwatch.store.sql_schema import (
     FIGURES,
@@ -30,6 +31,7 @@ from pytest_llmwatch.store.sql_schema import (
     PARTS,
     RUNS,
     SPENT,
+    SPENT_BY,
     figure_rows,
     lock_journal,
     prepare,
@@ -87,7 +89,7 @@ class SqlStore:
                 ) from error
         return f"{self.shown}#{run_id}"
 
-    def note_spent(self, run_id: str, time: str, usd: float) -> None:
+    def note_spent(self, run_id: str, time: str, usd: float, by: Facets | None = None) -> None:
         """See `Store.note_spent`."""
         if usd <= 0:
             return
@@ -95,6 +97,8 @@ class SqlStore:
         try:
             with self._database.transaction(write=True) as db:
                 db.execute(SPENT.insert().values(run_id=_text(run_id), day=_text(time)[:10], usd=usd))
+                if by is not None:
+                    db.execute(SPENT_BY.insert().values(run_id=_text(run_id), data=json.dumps(by)))
         except IntegrityError:
             pass  # noted before
 
@@ -111,6 +115,23 @@ class SqlStore:
                 "day": float(db.execute(select(total).where(SPENT.c.day == day[:10], left_out)).scalar_one()),
                 "month": float(db.execute(select(total).where(month, left_out)).scalar_one()),
             }
+
+    def expenses(self, month: str) -> list[Expense]:
+        """See `Store.expenses`."""
+        if self._database.missing:
+            return []
+        self._prepare()
+        rows = (
+            select(SPENT.c.run_id, SPENT.c.day, SPENT.c.usd, SPENT_BY.c.data)
+            .join(SPENT_BY, SPENT_BY.c.run_id == SPENT.c.run_id, isouter=True)
+            .where(SPENT.c.day.between(f"{month}-00", f"{month}-99"))
+            .order_by(SPENT.c.run_id)
+        )
+        with self._database.transaction() as db:
+            return [
+                Expense(run, day, float(usd), None if data is None else json.loads(data))
+                for run, day, usd, data in db.execute(rows)
+            ]
 
     def noted(self, run_ids: Collection[str]) -> float:
         """See `Store.noted`."""

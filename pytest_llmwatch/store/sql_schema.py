@@ -31,13 +31,14 @@ from sqlalchemy import (
 
 from pytest_llmwatch.errors import RecordsError
 
-VERSION = 3
+VERSION = 4
 """Version of the tables.
 
 History:
     1: runs, parts, spent.
     2: ``runs.part`` (a shard that waits for its merge), ``figures``.
     3: ``journal``.
+    4: ``spent_by``.
 """
 
 PREFIX = "llmwatch_"
@@ -82,6 +83,12 @@ SPENT = Table(
     Column("usd", Float(53), nullable=False),
 )
 
+SPENT_BY = Table(
+    f"{PREFIX}spent_by",
+    TABLES,
+    Column("run_id", String(200), primary_key=True),
+    Column("data", Text, nullable=False),
+)
 JOURNAL = Table(
     f"{PREFIX}journal",
     TABLES,
@@ -165,4 +172,8 @@ def _from_2(db: Connection) -> None:
     JOURNAL.create(db, checkfirst=True)
 
 
-_MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2}
+def _from_3(db: Connection) -> None:
+    SPENT_BY.create(db, checkfirst=True)
+
+
+_MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}

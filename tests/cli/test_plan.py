@@ -40,7 +40,10 @@ def plan(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, Any]:
 def test_noise_comes_from_the_repeats_and_more_repeats_detect_less(
     records: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    looked = {r["metric"]: r for r in plan(capsys, str(records), "--drop", "0.1", "--looks", "5")["looks"]}
     one = plan(capsys, str(records))
+    assert looked["relevance"]["power"] > 0.9
+    assert looked["relevance"]["share_if_worse"] < 0.8 < looked["relevance"]["share_if_unchanged"]
     relevance = {n["metric"]: n for n in one["needs"]}["relevance"]
     assert relevance["sd"] == pytest.approx(0.141, abs=0.03)
     assert relevance["assumed"] is False
@@ -55,9 +58,10 @@ def test_noise_comes_from_the_repeats_and_more_repeats_detect_less(
 
 
 def test_for_people_it_names_calls_dollars_and_minutes(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", str(records), "--drop", "0.1"]) == 0
+    assert main(["plan", str(records), "--drop", "0.1", "--looks", "5"]) == 0
     out = capsys.readouterr().out
     assert "40 cases, 5 repeats in the baseline, 1 in a build" in out
+    assert "relevance, looked at after each of 5 parts of the cases, one repeat each: finds 0.1 in" in out
     assert "a build takes 40 calls, $0.08" in out
     assert "a baseline of 5: 200 calls, $0.40" in out
     assert "minutes" in out

@@ -58,6 +58,21 @@ def test_day_and_month_add_what_was_spent(judge: Any_, call: Any_) -> None:
     assert judge(budget, [call(0)])["cost.day_usd"].reason == "not_measured"
 
 
+def test_day_and_month_of_a_slice_add_what_it_spent(judge: Any_, call: Any_) -> None:
+    budget = '[scope."feature:chat".cost]\nday_usd = 10\n[scope."feature:mail".cost]\nmonth_usd = 10'
+    calls = [call(0, usd=2, feature="chat"), call(1, usd=5, feature="search")]
+    day, month = "scope.feature:chat.cost.day_usd", "scope.feature:mail.cost.month_usd"
+    spent = {"day": 90, "month": 90, "feature:chat.day": 9, "feature:mail.day": 0, "feature:mail.month": 11}
+    v = judge(budget, calls, spent=spent)
+    assert (v[day].verdict, v[day].observed) == ("fail", 11)
+    # nothing of it in this run: its month is over the limit all the same
+    assert (v[month].verdict, v[month].observed) == ("fail", 11)
+    v = judge(budget, calls, spent={"day": 90, "month": 90})
+    assert v[day].reason == "not_measured"
+    assert "the store holds no cost of feature:chat of this day" in v[day].because
+    assert v[month].reason == "no_match"
+
+
 def test_replayed_calls_are_not_spent_again_on_the_day(judge: Any_, call: Any_) -> None:
     budget = "[cost]\nday_usd = 10\nmonth_usd = 10\nrun_usd = 10"
     replayed = [call(i, usd=4, capture_mode="replayed") for i in range(2)]

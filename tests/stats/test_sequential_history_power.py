@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_llmwatch.stats import history, power, sequential, sessions
+from pytest_llmwatch.stats import by_case, history, permutation, power, sequential, sessions
 from pytest_llmwatch.stats.permutation import compare
 from pytest_llmwatch.stats.samples import Pair
 
@@ -40,6 +40,56 @@ def test_looks_reject_at_most_alpha_of_the_permutations_and_find_a_drop() -> Non
     loud = run(0.8)
     assert sum(i is not None for i in loud) > 0.95 * builds
     assert np.mean([i for i in loud if i is not None]) < 3, "a large drop is seen before the last look"
+
+
+def by_case_share(drop: float, alpha: float, builds: int, *, naive: bool = False) -> tuple[float, float]:
+    """Return how often looks by case are red, and the share of cases they took: 40 noisy cases, K_b = 3."""
+    rng, red, asked = np.random.default_rng(8), 0, 0
+    parts = by_case.order([i % 3 for i in range(40)], seed=1)
+    for build in range(builds):
+        levels = rng.beta(6, 2, 40)[:, None]
+        base = np.round((levels + rng.normal(0, 0.21, (40, 3))) * 5) / 5
+        after = np.round((levels - drop + rng.normal(0, 0.21, (40, 1))) * 5) / 5
+        pairs = [Pair(b[:, None], c[:, None], str(i)) for i, (b, c) in enumerate(zip(base, after, strict=True))]
+        if naive:  # each look by itself at the whole level, as if there were no other
+            ends = [
+                permutation.compare([pairs[i] for p in parts[:k] for i in p], seed=build, draws=199)[0].p <= alpha
+                for k in range(1, 6)
+            ]
+            red += any(ends)
+            continue
+        found = by_case.compare(pairs, parts, alpha=alpha, seed=build, draws=299)
+        red += found.look is not None
+        asked += found.cases
+    return red / builds, asked / (40 * builds)
+
+
+def test_looks_by_case_hold_their_level_and_save_what_a_fixed_sample_would_ask() -> None:
+    alpha, builds = 0.05, 250
+    quiet, asked = by_case_share(0.0, alpha, builds)
+    assert quiet <= stats.binom.ppf(0.999, builds, alpha) / builds
+    assert asked > 0.95, "what is not worse is asked to the end"
+    found, asked = by_case_share(0.15, alpha, 120)
+    fixed = power.power_of(0.31, 0.15, 40, alpha=alpha, baseline_repeats=3)
+    assert found > fixed - 0.12
+    assert asked < 0.75
+    planned, share = by_case.expected(0.31, 0.15, 40, alpha=alpha, factor=power.variance_factor(3, 1))
+    assert (found, asked) == (pytest.approx(planned, abs=0.1), pytest.approx(share, abs=0.12))
+    # negative control: five looks that each spend all of it
+    assert by_case_share(0.0, alpha, 120, naive=True)[0] > 2 * alpha
+
+
+def test_parts_hold_every_case_once_and_every_stratum_alike() -> None:
+    parts = by_case.order(["easy"] * 40 + ["hard"] * 10, seed=3)
+    assert sorted(i for part in parts for i in part) == list(range(50))
+    assert [sum(i >= 40 for i in part) for part in parts] == [2] * 5
+    assert parts == by_case.order(["easy"] * 40 + ["hard"] * 10, seed=3) != by_case.order([""] * 50, seed=3)
+    assert len(by_case.order(["one"] * 3, seed=1)) == 3
+    pairs = [Pair(np.ones((2, 1)), np.zeros((1, 1)), "a cluster") for _ in range(10)]
+    assert by_case.compare(pairs, by_case.order([0] * 10, seed=0), alpha=0.05, seed=0, draws=99).look is None
+    with pytest.raises(ValueError, match="one repeat and one scorer"):
+        by_case.compare([Pair(np.ones((2, 1)), np.zeros((2, 1)), "a")], [[0]], alpha=0.05, seed=0)
+    assert by_case.expected(0.0, 0.1, 20, alpha=0.05) == (1.0, pytest.approx(0.2))
 
 
 def test_looks_never_reject_on_ties() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_llmwatch import pipeline_store
+from pytest_llmwatch.budget_types import Scope
 from pytest_llmwatch.cli import main
 from pytest_llmwatch.errors import RecordsError
 from pytest_llmwatch.model import Call, CaseResult, Cost, Evidence, Report, Run, Score, Span, ToolCall, UserOutcome
@@ -37,6 +38,7 @@ def made(run_id: str, *, day: int = 1, score: float = 0.9, **environment: Any) -
             context=("secret document",),
             latency=0.5,
             cost=Cost(0.25),
+            feature="help",
             tool_calls=(ToolCall("look", '{"for": "secret"}', result="secret"),),
             outcome=UserOutcome(feedback="a secret complaint"),
             time=f"2026-01-{day:02d}T00:00:00.000Z",
@@ -130,6 +132,27 @@ def test_days_and_months_are_summed_and_a_run_counts_once(url: str) -> None:
     assert store.spent("2026-03-02")["day"] == 1.0, "a run that is removed has spent its money"
 
 
+def test_what_a_run_spent_is_kept_by_feature_and_model(url: str) -> None:
+    store = open_store(url, Path())
+    by = {"feature": [[["chat"], 1.0], [["search"], 2.0]], "tag": [[["a", "b"], 3.0]]}
+    store.note_spent("a", "2026-03-02T10:00:00Z", 3.0, by)
+    store.note_spent("b", "2026-03-01T10:00:00Z", 3.0, by)
+    store.note_spent("c", "2026-02-01T10:00:00Z", 3.0)
+    assert sorted((e.run, e.day, e.usd, e.by) for e in store.expenses("2026-03")) == [
+        ("a", "2026-03-02", 3.0, by),
+        ("b", "2026-03-01", 3.0, by),
+    ]
+    now = datetime(2026, 3, 2, tzinfo=UTC)
+    scopes = [Scope("feature", "chat"), Scope("feature", "*"), Scope("tag", "b"), Scope("team", "x")]
+    found = pipeline_store.spent(url, Path(), now=now, scopes=scopes) or {}
+    sums = {"feature:chat": (1.0, 2.0), "feature:*": (3.0, 6.0), "tag:b": (3.0, 6.0), "team:x": (0.0, 0.0)}
+    assert {s: (found[f"{s}.day"], found[f"{s}.month"]) for s in sums} == sums
+    # a run of an older version did not tell: the day is known, the month is not
+    store.note_spent("old", "2026-03-01T12:00:00Z", 1.0)
+    found = pipeline_store.spent(url, Path(), now=now, scopes=scopes[:1]) or {}
+    assert found == {"day": 3.0, "month": 7.0, "feature:chat.day": 1.0}
+
+
 def test_a_merged_run_spends_only_what_its_shards_did_not_note(url: str) -> None:
     store = open_store(url, Path())
     one, two = made("one", shard="1/2"), made("two", shard="2/2")
@@ -144,6 +167,9 @@ def test_a_merged_run_spends_only_what_its_shards_did_not_note(url: str) -> None
     assert pipeline_store.spent(url, Path(), now=now, run=whole) == {"day": 0.0, "month": 0.0}
     pipeline_store.keep(dataclasses.replace(one, run=whole), url, Path())
     assert store.spent("2026-01-01")["day"] == pytest.approx(1.0), "four calls at 0.25, each once"
+    # a merged run brought nothing that its shards had not noted
+    noted = [e.by for e in store.expenses("2026-01") if e.by]
+    assert sum(usd for by in noted for _, usd in by.get("feature", ())) == pytest.approx(1.0)
     assert pipeline_store.spent(None, Path()) is None
 
 

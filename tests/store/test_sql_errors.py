@@ -142,7 +142,7 @@ def test_older_tables_are_brought_up_to_date_and_newer_ones_left_alone(tmp_path:
     assert store.find("latest") == "old"
     assert store.spent("2026-01-01") == {"day": 2.5, "month": 2.5}
     with sqlite3.connect(file) as db:
-        assert db.execute("SELECT version FROM llmwatch_version").fetchall() == [(3,)]
+        assert db.execute("SELECT version FROM llmwatch_version").fetchall() == [(4,)]
         assert db.execute("SELECT * FROM llmwatch_figures").fetchall() == [("old", "latency.p95", 1.5)]
         db.execute("UPDATE llmwatch_version SET version = 99")
     db.close()
@@ -160,5 +160,5 @@ def test_old_tables_of_postgresql_are_brought_up_to_date_too(postgres: str) -> N
     store = open_store(postgres, Path())
     assert store.spent("2026-01-01") == {"day": 2.5, "month": 2.5}
     with psycopg.connect(postgres.replace("+psycopg", "")) as db:
-        assert db.execute("SELECT version FROM llmwatch_version").fetchall() == [(3,)]
+        assert db.execute("SELECT version FROM llmwatch_version").fetchall() == [(4,)]
         assert db.execute("SELECT part FROM llmwatch_runs").fetchall() == []
