@@ -14,7 +14,7 @@ from pytest_llmwatch.budget_values import Source
 
 FIELDS = (
     "severity", "category", "layer", "scope", "title", "sentence", "figures", "link", "runbook", "action", "since",
-    "run", "kind",
+    "run", "kind", "incident",
 )  # fmt: skip
 """What a message's template may name."""
 

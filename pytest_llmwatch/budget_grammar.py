@@ -228,6 +228,11 @@ class Field:
 
 
 _SEVERITIES = ("SEV1", "SEV2", "SEV3", "SEV4")
+INCIDENT_CATEGORIES = (
+    "outage", "rate_limits", "guardrail_surge", "retrieval_failure", "tool_failure", "cost_spike", "output_format",
+    "latency_spike", "hallucination", "quality", "feedback_drop",
+)  # fmt: skip
+"""Ids of the categories of incidents, as the package's data has them."""
 
 SECTIONS: dict[str, dict[str, Field]] = {
     "gate": {
@@ -316,6 +321,20 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "recovery": Field("boolean", meaning="whether a message says that it is over, true by default"),
         "template": Field("string", meaning="text of the message, with {fields}"),
     },
+    "incidents": {
+        "open": Field("choice", ("warn", "fail", "off"), meaning="least verdict that opens one, warn by default"),
+        "ignore": Field("strings", INCIDENT_CATEGORIES, meaning="categories that open none"),
+        "fail": Field("choice", _SEVERITIES, meaning="severity of a failed rule to begin with, SEV2 by default"),
+        "warn": Field("choice", _SEVERITIES, meaning="severity of a warning to begin with, SEV4 by default"),
+        "many": Field("share", meaning="share of the calls from which on a warning is SEV3, 0.05 by default"),
+        "features": Field("integer", low=1, meaning="features from which on a warning is SEV3, 2 by default"),
+        "users": Field("integer", low=1, meaning="hashed users from which on a warning is SEV3, 10 by default"),
+        "everyone": Field("share", meaning="share of the calls from which on an outage is SEV1, 0.9 by default"),
+        "outage": Field("share", meaning="share of 5xx from which on an outage is SEV1, 0.5 by default"),
+        "expected_minutes": Field(
+            "number", low=1, high=100_000, meaning="minutes to mend one, where no [[runbook]] gives its own"
+        ),
+    },
     "runbook": {
         "category": Field("string"),
         "rule": Field("string"),
@@ -364,5 +383,5 @@ QUOTA_WARN, QUOTA_FAIL = 0.80, 0.95
 
 TOP_TABLES: tuple[str, ...] = (
     "gate", "model", *LIMIT_TABLES, "drift", "scope", "prices", "redact", "capture", "report", "store",
-    "plugins", "telemetry", "alert", "runbook", "waiver",
+    "plugins", "telemetry", "incidents", "alert", "runbook", "waiver",
 )  # fmt: skip

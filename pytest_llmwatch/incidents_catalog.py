@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib import resources
 from typing import Any
@@ -115,12 +115,16 @@ def plain_rule(rule: str) -> str:
     return rule
 
 
-def runbook(name: str, rules: Iterable[str] = (), overrides: Iterable[Override] = ()) -> Runbook:
+def runbook(
+    name: str, rules: Iterable[str] = (), overrides: Iterable[Override] = (), minutes: float | None = None
+) -> Runbook:
     """Return the runbook of a category, with what a budget gives for it or for one of its broken rules.
 
-    A runbook for a rule wins over one for a category.
+    A runbook for a rule wins over one for a category. ``minutes`` stand in for those that the package ships.
     """
     base = runbooks().get(name) or Runbook(name, category(name).title)
+    if minutes is not None:
+        base = replace(base, minutes=minutes)
     wanted = set(rules)
     fits = [o for o in overrides if o.rule is None and o.category and _same(o.category, name)]
     fits += [o for o in overrides if o.rule is not None and o.rule in wanted]

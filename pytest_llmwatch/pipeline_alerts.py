@@ -61,6 +61,7 @@ def step_of(report: Report, budget: Budget, *, at: float | None = None, run: str
         report.verdicts,
         link,
         whole=not report.run.partial and report.verdict != "error",
+        over=notice.over(report),
     )
 
 

@@ -59,14 +59,14 @@ def attach(
 
     Args:
         report: A judged run, before it is stored.
-        budget: For its ``[[runbook]]``.
+        budget: For its ``[incidents]`` and ``[[runbook]]``.
         url: The store, None for none: then incidents live in the report's folder.
         root: What a relative path of the store is relative to.
         folder: The report's folder.
         keep: Whether the journal takes it; a partial run only shows what it found.
         now: ISO 8601 UTC; by default the clock's.
     """
-    if report.verdict == "none":
+    if report.verdict == "none" or budget.incidents.open == "off":
         return report
     time = now or datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     try:
@@ -89,7 +89,7 @@ def _attached(report: Report, budget: Budget, store: Store, *, keep: bool, now: 
         past = history(report, store)
     except (LlmwatchError, OSError) as error:
         notes.append(f"earlier incidents are not known: {_said(error)}")
-    found = incidents.detect(report, overrides=budget.runbooks, past=past)
+    found = incidents.detect(report, overrides=budget.runbooks, past=past, options=budget.incidents)
     new, current = incidents_life.advance(report, found, there, now)
     if keep and new:
         try:

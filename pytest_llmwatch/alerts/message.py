@@ -30,6 +30,7 @@ def body(message: Message) -> str:
     for label, key in (
         ("scope", "scope"),
         ("since", "since"),
+        ("incident", "incident"),
         ("first action", "action"),
         ("runbook", "runbook"),
         ("report", "link"),
@@ -54,6 +55,7 @@ def _fields(message: Message) -> dict[str, str]:
         "runbook": notice.runbook or "",
         "action": notice.action or "",
         "since": notice.since or "",
+        "incident": notice.incident or "",
         "run": message.run,
         "kind": message.kind,
     }
