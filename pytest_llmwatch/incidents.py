@@ -129,7 +129,8 @@ def _what(verdicts: Sequence[Verdict], report: Report) -> str:
         return _cut(messages[0]) if messages else report.sentence
     first = verdicts[0]
     more = f", and {fmt.plural(len(verdicts) - 1, 'more rule')}" if len(verdicts) > 1 else ""
-    return f"{first.rule}: {_cut(first.because)}{more}"
+    lead = "" if first.because.startswith(first.rule) else f"{first.rule}: "
+    return f"{lead}{_cut(first.because)}{more}"
 
 
 def _severity(group: Group, facts: Facts, options: IncidentPolicy) -> Severity:

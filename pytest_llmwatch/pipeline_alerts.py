@@ -65,6 +65,20 @@ def step_of(report: Report, budget: Budget, *, at: float | None = None, run: str
     )
 
 
+def send_report(report: Report, budget: Budget, store: str | Path, root: Path, *, mode: str) -> Outcome:
+    """Send what a judged run calls for; see `send`."""
+    try:
+        step = step_of(report, budget)
+    except Exception as error:  # an alert never breaks the build that it is about
+        return Outcome(notes=(_unsent(error),))
+    return send([step], budget, store, root, mode=mode)
+
+
+def _unsent(error: Exception) -> str:
+    said = str(error) if isinstance(error, LlmwatchError | OSError) else f"{type(error).__name__}: {error}"
+    return f"alerts were not sent: {' '.join(said.split())[:300]}"
+
+
 def send(
     steps: Iterable[route.Step],
     budget: Budget,
@@ -102,8 +116,8 @@ def send(
         due = _claim(states, steps, budget, now)
         results = channels.deliver(due, environment, seconds=seconds)
         waiting = _settle(states, results, now)
-    except (LlmwatchError, OSError) as error:
-        return Outcome(notes=(f"alerts were not sent: {error}",))
+    except Exception as error:  # nor does what is wrong in a channel, a memory or a text
+        return Outcome(notes=(_unsent(error),))
     return Outcome(sum(r.error is None for r in results), waiting, _told(results))
 
 

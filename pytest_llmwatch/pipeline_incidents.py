@@ -16,7 +16,7 @@ from pytest_llmwatch import incidents, incidents_life, incidents_text
 from pytest_llmwatch.codec import encode
 from pytest_llmwatch.errors import LlmwatchError, UsageError
 from pytest_llmwatch.format import plural
-from pytest_llmwatch.incidents_catalog import policy
+from pytest_llmwatch.incidents_catalog import policy, shipped_problem
 from pytest_llmwatch.incidents_group import broken
 from pytest_llmwatch.model import Incident, Report
 from pytest_llmwatch.store.base import Store, open_store
@@ -90,6 +90,8 @@ def _attached(report: Report, budget: Budget, store: Store, *, keep: bool, now: 
     except (LlmwatchError, OSError) as error:
         notes.append(f"earlier incidents are not known: {said(error)}")
     found = incidents.detect(report, overrides=budget.runbooks, past=past, options=budget.incidents)
+    if found and (damaged := shipped_problem()):
+        notes.append(f"the incidents have no runbooks: {damaged}")
     new, current = incidents_life.advance(report, found, there, now)
     if keep and new:
         try:
