@@ -65,13 +65,21 @@ def step_of(report: Report, budget: Budget, *, at: float | None = None, run: str
     )
 
 
-def send_report(report: Report, budget: Budget, store: str | Path, root: Path, *, mode: str) -> Outcome:
+def send_report(
+    report: Report,
+    budget: Budget,
+    store: str | Path,
+    root: Path,
+    *,
+    mode: str,
+    seconds: float = channels.TOTAL_SECONDS,
+) -> Outcome:
     """Send what a judged run calls for; see `send`."""
     try:
         step = step_of(report, budget)
     except Exception as error:  # an alert never breaks the build that it is about
         return Outcome(notes=(_unsent(error),))
-    return send([step], budget, store, root, mode=mode)
+    return send([step], budget, store, root, mode=mode, seconds=seconds)
 
 
 def _unsent(error: Exception) -> str:

@@ -148,7 +148,8 @@ def of_incident(incident: Incident, link: str | None = None) -> Notice:
         action=next(iter(incident.actions), None),
         since=_text(since.get("time")) or incident.time,
         incident=incident.id,
-        earlier=f"incident:{incident.earlier}" if incident.earlier else None,
+        # a partial run may have told of it before, by its category
+        earlier=f"incident:{incident.earlier}" if incident.earlier else f"category:{_words(incident.category)}",
     )
 
 
@@ -169,7 +170,14 @@ def _unkept(notice: Notice, report: Report) -> Notice:
     here = next(i for i in report.incidents if i.id == notice.incident)
     if any(s.get("run") != report.run.run_id for s in here.timeline):
         return notice
-    return replace(notice, key=f"category:{known_category(notice.category).words}", incident=None)
+    return replace(notice, key=f"category:{_words(notice.category)}", incident=None)
+
+
+def _words(name: str) -> str:
+    try:
+        return known_category(name).words
+    except KeyError:
+        return name
 
 
 def _told(row: Mapping[str, JSON]) -> Figure:
