@@ -281,6 +281,9 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "keep_days": Field("integer", low=1),
         "keep_runs": Field("integer", low=1),
         "keep_bodies_days": Field("integer", low=0),
+        "keep_bodies_bytes": Field(
+            "integer", low=0, meaning="bytes of runs, newest first, beyond which texts go and figures stay"
+        ),
         "max_bytes": Field("integer", low=1),
     },
     "plugins": {"modules": Field("strings")},
@@ -293,6 +296,7 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "timeout": Field("duration", low=0.1, high=600, meaning="seconds that sending may take, 10 by default"),
         "max_labels": Field("integer", low=1, high=10_000, meaning="values of a label in metrics, 50 by default"),
         "log_share": Field("share", meaning="share of tests in events.jsonl; failed ones always are"),
+        "trace_share": Field("share", meaning="share of tests in the trace, 1 by default; failed ones always are"),
         "log_max_bytes": Field("integer", low=10_000, meaning="size of events.jsonl, 50 MB by default"),
         "log_files": Field("integer", low=1, high=1000, meaning="most files of events.jsonl, 10 by default"),
     },

@@ -198,6 +198,7 @@ class StoreOptions:
     keep_days: int | None = None
     keep_runs: int | None = None
     keep_bodies_days: int | None = None
+    keep_bodies_bytes: int | None = None
     max_bytes: int | None = None
 
 
@@ -223,6 +224,7 @@ class TelemetryOptions:
     timeout: float = 10.0
     max_labels: int = 50
     log_share: float = 1.0
+    trace_share: float = 1.0
     log_max_bytes: int = 50_000_000
     log_files: int = 10
 

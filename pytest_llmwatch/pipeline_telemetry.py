@@ -65,14 +65,15 @@ def check(options: TelemetryOptions) -> None:
 def write(report: Report, folder: Path, options: TelemetryOptions | None = None) -> dict[str, Path]:
     """Write the log, the metrics and the trace of ``report``; return their paths by name."""
     from pytest_llmwatch import atomic
-    from pytest_llmwatch.export import log_file, logs, otlp_json, prometheus
+    from pytest_llmwatch.export import log_file, logs, otlp_json, prometheus, sampling
 
     options = options or TelemetryOptions()
     lines = logs.render(report, share=options.log_share)
     log_file.write(folder / EVENTS, lines, max_bytes=options.log_max_bytes, files=options.log_files)
     atomic.write_text(folder / METRICS, prometheus.render(report, limit=options.max_labels))
+    traced = sampling.thinned(report, options.trace_share)
     with atomic.replacing(folder / TRACE) as file:
-        for piece in otlp_json.pieces(report, service=options.job, bodies=options.bodies):
+        for piece in otlp_json.pieces(traced, service=options.job, bodies=options.bodies):
             file.write(piece.encode("ascii"))
     return {"events": folder / EVENTS, "metrics": folder / METRICS, "trace": folder / TRACE}
 
@@ -99,9 +100,10 @@ def deliver(report: Report | Run, options: TelemetryOptions) -> tuple[Sent, ...]
         endpoint = options.otlp
 
         def send(timeout: float) -> None:
-            from pytest_llmwatch.export import otel
+            from pytest_llmwatch.export import otel, sampling
 
-            otel.send(report, endpoint, service=options.job, bodies=options.bodies, timeout=timeout)
+            traced = sampling.thinned(report, options.trace_share)
+            otel.send(traced, endpoint, service=options.job, bodies=options.bodies, timeout=timeout)
 
         jobs.append(("spans", endpoint, send))
     if options.join:
@@ -110,12 +112,12 @@ def deliver(report: Report | Run, options: TelemetryOptions) -> tuple[Sent, ...]
 
 
 def _join(report: Report | Run, options: TelemetryOptions, left: float) -> None:
-    from pytest_llmwatch.export import otel
+    from pytest_llmwatch.export import otel, sampling
 
     into = otel.provider()
     if into is None:
         raise OSError("no OpenTelemetry SDK tracer provider is set in this process")
-    otel.join(report, into, bodies=options.bodies, timeout=left)
+    otel.join(sampling.thinned(report, options.trace_share), into, bodies=options.bodies, timeout=left)
 
 
 def _all(jobs: list[tuple[str, str, Callable[[float], object]]], timeout: float) -> tuple[Sent, ...]:
@@ -164,10 +166,12 @@ def delivered(report: Report, options: TelemetryOptions) -> Report:
 
 def text(report: Report, to: str, options: TelemetryOptions) -> str:
     """Return ``report`` as ``prometheus`` text, ``otlp`` JSON, or the lines of ``logs``."""
-    from pytest_llmwatch.export import logs, otlp_json, prometheus
+    from pytest_llmwatch.export import logs, otlp_json, prometheus, sampling
 
     if to == "prometheus":
         return prometheus.render(report, limit=options.max_labels)
     if to == "otlp":
-        return otlp_json.render(report, service=options.job, bodies=options.bodies)
+        return otlp_json.render(
+            sampling.thinned(report, options.trace_share), service=options.job, bodies=options.bodies
+        )
     return "".join(f"{line}\n" for line in logs.render(report, share=options.log_share))
