@@ -236,12 +236,12 @@ REAL = {
     "output_format": (
         "extraction",
         "careless",
-        "# The budget of this drill: 26 answers of a small real model, with and without the schema in the request.\n"
+        "# The budget of this drill: 26 answers of a small real model, with and without the schema.\n"
         "[quality]\njson = { fail = 0.90, test = false }\njson_schema = { fail = 0.75, test = false }\n"
         "must_mention = { fail = 0.60, test = false }\n\n[errors]\nrate = { fail = 0.05, test = false }\n",
     )
 }
-"""Categories that were not made with a server in trouble, but recorded from the real model: set, variant, budget."""
+"""Categories recorded from the real model instead of a server in trouble: set, variant, budget."""
 
 
 def replies(name: str | None) -> Iterator[Any]:

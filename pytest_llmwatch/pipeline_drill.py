@@ -64,7 +64,10 @@ def drill(name: str, keep: Path | None = None) -> Drill:
 
 
 def _unpack(target: Path, name: str) -> Path:
-    """Unpack the recorded runs of one category, and what all share; packed together they take a quarter of the room, since they are so alike."""
+    """Unpack the recorded runs of one category, and what all share.
+
+    Packed together they take a quarter of the room, since they are so alike.
+    """
     packed = (resources.files("pytest_llmwatch") / FOLDER / DRILLS).read_bytes()
     with tarfile.open(fileobj=io.BytesIO(packed), mode="r:xz") as archive:
         for member in archive:
