@@ -6,14 +6,14 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from pytest_llmwatch.budget_types import TelemetryOptions
 from pytest_llmwatch.errors import UsageError
-from pytest_llmwatch.model import Report, Run
+from pytest_llmwatch.model import Call, Report, Run
 
 EVENTS, METRICS, TRACE = "events.jsonl", "metrics.prom", "trace.otlp.json"
 _PAUSE = 0.5
@@ -78,14 +78,28 @@ def write(report: Report, folder: Path, options: TelemetryOptions | None = None)
     return {"events": folder / EVENTS, "metrics": folder / METRICS, "trace": folder / TRACE}
 
 
-def deliver(report: Report | Run, options: TelemetryOptions) -> tuple[Sent, ...]:
+def log_call(run_id: str, call: Call) -> bool:
+    """Log the events of a call that has just ended; return whether they were. Never raises."""
+    from pytest_llmwatch.export import log_file, logs
+
+    try:
+        return log_file.emit(logs.of_call(run_id, call)) > 0
+    except Exception:  # a handler of the application's own; the end of the run tells again
+        return False
+
+
+def deliver(
+    report: Report | Run, options: TelemetryOptions, told: Container[str] = frozenset()
+) -> tuple[Sent, ...]:
     """Send the run to all endpoints that ``options`` name, at once, within its time; never raises.
 
-    What fails is tried again while there is time. What hangs is left behind when the time is over.
+    What fails is tried again while there is time. What hangs is left behind when the time is over. ``told`` are
+    ids of calls that `log_call` logged.
     """
     from pytest_llmwatch.export import log_file, logs
 
-    log_file.emit(logs.events(report, share=options.log_share))
+    events = logs.events(report, share=options.log_share)
+    log_file.emit(e for e in events if e["event"] not in logs.LIVE or e.get("call_id") not in told)
     jobs: list[tuple[str, str, Callable[[float], object]]] = []
     if options.pushgateway is not None:
         gateway = options.pushgateway
@@ -158,9 +172,9 @@ def _bare(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def delivered(report: Report, options: TelemetryOptions) -> Report:
+def delivered(report: Report, options: TelemetryOptions, told: Container[str] = frozenset()) -> Report:
     """Send the run and return the report with a note on each delivery that failed."""
-    failed = [sent.text for sent in deliver(report, options) if sent.problem is not None]
+    failed = [sent.text for sent in deliver(report, options, told) if sent.problem is not None]
     return dataclasses.replace(report, notes=(*report.notes, *failed)) if failed else report
 
 

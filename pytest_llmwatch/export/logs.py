@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -87,6 +88,22 @@ def _events(run: Run, report: Report | None, sample: Sample) -> Iterator[dict[st
     for incident in report.incidents if report else ():
         yield from _incident(incident, run)
     yield _completed(run, report)
+
+
+LIVE = frozenset({
+    "llm_request_started", "llm_request_rate_limited", "llm_request_retry", "llm_request_completed",
+    "llm_request_failed", "llm_tool", "llm_retrieval",
+})  # fmt: skip
+"""Events that are known when a call ends."""
+
+
+def of_call(run_id: str, call: Call) -> Iterator[dict[str, JSON]]:
+    """Yield the events of one call when it ends (`LIVE`), without its user: names are hashed with the run."""
+    run = Run(run_id, call.time or "")
+    common = {"schema_version": run.schema_version, "run_id": run_id}
+    for event in _of_call(run, replace(call, user=None)):
+        if event["event"] in LIVE:
+            yield {k: v for k, v in ((k, _clean(v)) for k, v in (common | event).items()) if v is not None}
 
 
 def _of_call(run: Run, call: Call) -> Iterator[dict[str, JSON]]:

@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from pytest_llmwatch import pipeline_telemetry
+from pytest_llmwatch.budget_types import TelemetryOptions
 from pytest_llmwatch.export import log_file, logs, otlp_json, sampling
 from pytest_llmwatch.model import Attempt, CaseResult, Incident, Retrieval, Score, ToolCall
+from pytest_llmwatch.plugin.live_log import LiveLog
 
 EVENTS = {
     "run_started", "llm_request_started", "llm_request_completed", "llm_request_failed", "llm_request_retry",
@@ -151,6 +154,35 @@ def test_events_reach_handlers_of_the_standard_library(factory: ModuleType, tmp_
     assert "sk-proj" not in last["event"]
     rest = [json.loads(line) for line in path.read_text().splitlines()[:-1]]
     assert all(e in wanted for e in rest)
+
+
+def test_calls_are_logged_when_they_end_and_only_once(factory: ModuleType) -> None:
+    report = full(factory)
+    seen: list[dict[str, Any]] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record.__dict__["llmwatch"])
+
+    live = LiveLog(report.run.run_id, worker=False)
+    live.call(report.run.calls[0], TelemetryOptions())
+    assert live.told == set()  # nobody listens
+    logger, handler = logging.getLogger("llmwatch.events"), Keep()
+    logger.addHandler(handler)
+    try:
+        live.call(report.run.calls[1], TelemetryOptions(log_share=0.5))
+        LiveLog("r", worker=True).call(report.run.calls[1], TelemetryOptions())
+        assert seen == []
+        for call in report.run.calls[:10]:
+            live.call(call, TelemetryOptions())
+        assert live.told == {c.id for c in report.run.calls[:10]}
+        assert seen[0]["event"] == "llm_request_started"
+        assert not any("user" in e for e in seen)
+        pipeline_telemetry.deliver(report, TelemetryOptions(), live.told)
+    finally:
+        logger.removeHandler(handler)
+    names = Counter((e["event"], e.get("call_id")) for e in seen)
+    assert names == Counter((e["event"], e.get("call_id")) for e in read(report))
 
 
 def test_query_tools_load_the_log(factory: ModuleType, require: Any, tmp_path: Path) -> None:
