@@ -303,6 +303,7 @@ def keep(report: Path, target: Path) -> dict[str, Any]:
             shutil.copy(report / file, target / file)
     data: dict[str, Any] = json.loads((target / "run.json").read_text())
     data["environment"] = {"record": data["environment"].get("record", "off")}
+    data["budget"] = "budget.toml"
     (target / "run.json").write_text(json.dumps(data, separators=(",", ":"), sort_keys=True) + "\n")
     return data
 
