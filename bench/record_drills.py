@@ -2,7 +2,7 @@
 
 Run it to make the package's data anew: ``python bench/record_drills.py [CATEGORY]...``. Every call is a real
 request of the openai SDK to a real server on loopback; what breaks is the server, a tool, the index, the
-prompt or the model's answers.
+prompt or the model's answers. One category (`REAL`) is taken from the golden sets' recordings of a real model.
 """
 
 from __future__ import annotations
@@ -176,11 +176,6 @@ def said(page: str, place: int, text: str | None = None) -> Reply:
     return Reply(text=json.dumps({"answer": text or PAGES[page], "page": page}))
 
 
-def unsure(page: str, place: int) -> Reply:
-    """Return an answer that breaks the format: prose around it, quotes lost."""
-    return Reply(text=f"Sure! Here it is: answer: {PAGES[page]} page: {page}") if place % 3 else said(page, place)
-
-
 def invented(page: str, place: int) -> Reply:
     """Return an answer that mentions what it must and makes up the rest."""
     must = QUESTIONS[page][1]
@@ -203,8 +198,8 @@ def refused(page: str, place: int) -> Reply:
 
 TROUBLES: dict[str, Trouble] = {
     "output_format": Trouble(
-        "A new prompt lost the line that asks for JSON alone.", ("quality.json",), "prompt version changed",
-        text=unsure),
+        "A new prompt of a real model asks for a friendly tone; the schema was taken out of the request.",
+        ("quality.json", "quality.json_schema"), "prompt version changed"),
     "latency_spike": Trouble(
         "The upstream takes most of a second for each answer.", ("latency.p95",), "",
         faults=lambda: iter([Delay(0.4, times=None)])),
@@ -235,6 +230,18 @@ TROUBLES: dict[str, Trouble] = {
     "feedback_drop": Trouble(
         "Users turn thumbs down although every score holds.", ("outcome.thumbs_down_rate",), ""),
 }  # fmt: skip
+
+
+REAL = {
+    "output_format": (
+        "extraction",
+        "careless",
+        "# The budget of this drill: 26 answers of a small real model, with and without the schema.\n"
+        "[quality]\njson = { fail = 0.90, test = false }\njson_schema = { fail = 0.75, test = false }\n"
+        "must_mention = { fail = 0.60, test = false }\n\n[errors]\nrate = { fail = 0.05, test = false }\n",
+    )
+}
+"""Categories recorded from the real model instead of a server in trouble: set, variant, budget."""
 
 
 def replies(name: str | None) -> Iterator[Any]:
@@ -270,13 +277,35 @@ def record(name: str | None, target: Path) -> dict[str, Any]:
         report = here / "llmwatch-report"
         if not (report / "run.json").exists():
             raise SystemExit(done.stdout + done.stderr)
-        target.mkdir(parents=True, exist_ok=True)
-        for file in ("run.json", "calls.jsonl.gz", "spans.jsonl.gz"):
+        return keep(report, target)
+
+
+def replay(name: str, drills: Path) -> None:
+    """Take a category from a golden set's recordings of the real model: its prompt, and its worse prompt."""
+    golden, variant, budget = REAL[name]
+    (drills / name / "budget.toml").write_text(budget)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("CI", "GITHUB_", "LLMWATCH_"))}
+    for title, more in (("before", []), ("during", [f"--llm-variant={variant}"])):
+        with tempfile.TemporaryDirectory() as report:
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *more,
+                       f"--llm-budget={drills / name / 'budget.toml'}", "--llm-record=none", "--llm-gate=defer",
+                       f"--llm-report={report}", f"golden_sets/{golden}"]  # fmt: skip
+            subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+            data = keep(Path(report), drills / name / title)
+    (drills / name / "drill.toml").write_text(plan(name, data))
+
+
+def keep(report: Path, target: Path) -> dict[str, Any]:
+    """Copy the files of a run that a drill needs, and return its run.json without the machine it ran on."""
+    target.mkdir(parents=True, exist_ok=True)
+    for file in ("run.json", "calls.jsonl.gz", "spans.jsonl.gz"):
+        if (report / file).exists():
             shutil.copy(report / file, target / file)
-        data: dict[str, Any] = json.loads((target / "run.json").read_text())
-        data["environment"] = {"record": "off"}
-        (target / "run.json").write_text(json.dumps(data, separators=(",", ":"), sort_keys=True) + "\n")
-        return data
+    data: dict[str, Any] = json.loads((target / "run.json").read_text())
+    data["environment"] = {"record": data["environment"].get("record", "off")}
+    data["budget"] = "budget.toml"
+    (target / "run.json").write_text(json.dumps(data, separators=(",", ":"), sort_keys=True) + "\n")
+    return data
 
 
 def unpack(folder: Path) -> None:
@@ -337,7 +366,9 @@ def record_all(names: list[str], drills: Path) -> None:
         bad = [v["rule"] for v in good["verdicts"] if v["verdict"] != "pass"]
         print("before", good["verdict"], bad)
     for name in names or TROUBLES:
-        if name in TROUBLES:
+        if name in REAL:
+            replay(name, drills)
+        elif name in TROUBLES:
             data = record(name, drills / name / "during")
             print(name, {v["rule"]: v["observed"] for v in data["verdicts"] if v["verdict"] != "pass"})
             (drills / name / "drill.toml").write_text(plan(name, data))

@@ -14,9 +14,12 @@ from pytest_llmwatch.budget_values import Source
 
 FIELDS = (
     "severity", "category", "layer", "scope", "title", "sentence", "figures", "link", "runbook", "action", "since",
-    "run", "kind",
+    "run", "kind", "incident",
 )  # fmt: skip
 """What a message's template may name."""
+
+MOST_TEMPLATE = 1_500
+"""Characters of a template, as many as a message may have."""
 
 _WHEN = re.compile(
     r"\s*(?P<rule>\S+)\s*(?P<op>>=|<=|>|<)\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>%|s|ms|min|usd)?\s*"
@@ -96,10 +99,21 @@ def _hours(source: Source, path: Path, text: str) -> tuple[int, int]:
 
 def _check_template(source: Source, path: Path, text: str) -> None:
     try:
-        named = [name for _, name, _, _ in Formatter().parse(text) if name is not None]
+        parts = [part for part in Formatter().parse(text) if part[1] is not None]
     except ValueError as error:
         raise source.bad(path, f"a template with {{fields}} ({error})", text, slug="alert-template") from None
-    for name in named:
+    if len(text) > MOST_TEMPLATE:
+        raise source.error(
+            path,
+            f"alert.template has {len(text):,} characters; a message has {MOST_TEMPLATE:,} at most",
+            "alert-template",
+        )
+    for _, name, spec, conversion in parts:
+        if spec or conversion:
+            # a width of a milliard would be the last thing that the build does
+            raise source.bad(
+                path, "a template with plain {fields}, without ':' or '!' in them", text, slug="alert-template"
+            )
         if name not in FIELDS:
             raise source.bad(
                 path, f"a template out of {', '.join('{' + f + '}' for f in FIELDS)}", text, slug="alert-template"

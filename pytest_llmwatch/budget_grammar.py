@@ -228,6 +228,11 @@ class Field:
 
 
 _SEVERITIES = ("SEV1", "SEV2", "SEV3", "SEV4")
+INCIDENT_CATEGORIES = (
+    "outage", "rate_limits", "guardrail_surge", "retrieval_failure", "tool_failure", "cost_spike", "output_format",
+    "latency_spike", "hallucination", "quality", "feedback_drop",
+)  # fmt: skip
+"""Ids of the categories of incidents, as the package's data has them."""
 
 SECTIONS: dict[str, dict[str, Field]] = {
     "gate": {
@@ -285,6 +290,9 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "keep_days": Field("integer", low=1, meaning="days that `llmwatch history prune` keeps a run"),
         "keep_runs": Field("integer", low=1, meaning="newest runs that it keeps"),
         "keep_bodies_days": Field("integer", low=0, meaning="days that it keeps texts, asked and answered"),
+        "keep_bodies_bytes": Field(
+            "integer", low=0, meaning="bytes of runs, newest first, beyond which texts go and figures stay"
+        ),
         "max_bytes": Field("integer", low=1, meaning="size over which it removes the oldest runs"),
     },
     "plugins": {
@@ -299,6 +307,7 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "timeout": Field("duration", low=0.1, high=600, meaning="seconds that sending may take, 10 by default"),
         "max_labels": Field("integer", low=1, high=10_000, meaning="values of a label in metrics, 50 by default"),
         "log_share": Field("share", meaning="share of tests in events.jsonl; failed ones always are"),
+        "trace_share": Field("share", meaning="share of tests in the trace, 1 by default; failed ones always are"),
         "log_max_bytes": Field("integer", low=10_000, meaning="size of events.jsonl, 50 MB by default"),
         "log_files": Field("integer", low=1, high=1000, meaning="most files of events.jsonl, 10 by default"),
     },
@@ -326,6 +335,20 @@ SECTIONS: dict[str, dict[str, Field]] = {
         "quiet": Field("string", meaning="span of the day, UTC, in which only SEV1 is sent: 22:00-06:00"),
         "recovery": Field("boolean", meaning="whether a message says that it is over, true by default"),
         "template": Field("string", meaning="text of the message, with {fields}"),
+    },
+    "incidents": {
+        "open": Field("choice", ("warn", "fail", "off"), meaning="least verdict that opens one, warn by default"),
+        "ignore": Field("strings", INCIDENT_CATEGORIES, meaning="categories that open none"),
+        "fail": Field("choice", _SEVERITIES, meaning="severity of a failed rule to begin with, SEV2 by default"),
+        "warn": Field("choice", _SEVERITIES, meaning="severity of a warning to begin with, SEV4 by default"),
+        "many": Field("share", meaning="share of the calls from which on a warning is SEV3, 0.05 by default"),
+        "features": Field("integer", low=1, meaning="features from which on a warning is SEV3, 2 by default"),
+        "users": Field("integer", low=1, meaning="hashed users from which on a warning is SEV3, 10 by default"),
+        "everyone": Field("share", meaning="share of the calls from which on an outage is SEV1, 0.9 by default"),
+        "outage": Field("share", meaning="share of 5xx from which on an outage is SEV1, 0.5 by default"),
+        "expected_minutes": Field(
+            "number", low=1, high=100_000, meaning="minutes to mend one, where no [[runbook]] gives its own"
+        ),
     },
     "runbook": {
         "category": Field("string", meaning="category of incidents that it is for"),
@@ -375,5 +398,5 @@ QUOTA_WARN, QUOTA_FAIL = 0.80, 0.95
 
 TOP_TABLES: tuple[str, ...] = (
     "gate", "model", *LIMIT_TABLES, "drift", "scope", "prices", "redact", "capture", "report", "store",
-    "plugins", "telemetry", "alert", "runbook", "waiver",
+    "plugins", "telemetry", "incidents", "alert", "runbook", "waiver",
 )  # fmt: skip

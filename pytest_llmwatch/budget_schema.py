@@ -55,7 +55,17 @@ def budget_schema() -> JSONSchema:
             **limits,
             **{
                 name: _object(SECTIONS[name])
-                for name in ("gate", "model", "drift", "capture", "report", "store", "plugins", "telemetry")
+                for name in (
+                    "gate",
+                    "model",
+                    "drift",
+                    "capture",
+                    "report",
+                    "store",
+                    "plugins",
+                    "telemetry",
+                    "incidents",
+                )
             },
             "redact": _redact(),
             "scope": {

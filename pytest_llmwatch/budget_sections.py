@@ -26,6 +26,7 @@ from pytest_llmwatch.budget_types import (
     CostPolicy,
     Drift,
     GateOptions,
+    IncidentPolicy,
     JudgeOptions,
     Limit,
     ModelDefaults,
@@ -86,6 +87,7 @@ def read_document(source: Source, document: dict[str, Any]) -> Budget:
         store=section("store", StoreOptions),
         plugins=section("plugins", PluginOptions),
         telemetry=section("telemetry", TelemetryOptions),
+        incidents=_incidents(source, document.get("incidents", {})),
         alerts=read_alerts(source, _tables(source, "alert", document.get("alert", [])), [x.rule for x in limits]),
         runbooks=_runbooks(source, document.get("runbook", [])),
     )
@@ -288,6 +290,19 @@ def _redact(source: Source, given: Any) -> RedactOptions:
             raise source.bad(here, f"a regular expression ({error})", text) from None
         checked.append((name, text))
     return replace(RedactOptions(), patterns=tuple(checked), pii=found.get("pii", True))
+
+
+def _incidents(source: Source, given: Any) -> IncidentPolicy:
+    found = values.read_fields(source, ("incidents",), given, SECTIONS["incidents"])
+    policy = IncidentPolicy(minutes=found.pop("expected_minutes", None), **found)
+    warn, fail = policy.warn or "SEV4", policy.fail or "SEV2"
+    if warn < fail:
+        raise source.error(
+            ("incidents",),
+            f"incidents.warn ({warn}) is more severe than incidents.fail ({fail}); a warning cannot weigh more",
+            "budget-range",
+        )
+    return policy
 
 
 def _runbooks(source: Source, given: Any) -> tuple[Runbook, ...]:

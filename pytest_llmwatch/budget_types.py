@@ -198,6 +198,7 @@ class StoreOptions:
     keep_days: int | None = None
     keep_runs: int | None = None
     keep_bodies_days: int | None = None
+    keep_bodies_bytes: int | None = None
     max_bytes: int | None = None
 
 
@@ -223,6 +224,7 @@ class TelemetryOptions:
     timeout: float = 10.0
     max_labels: int = 50
     log_share: float = 1.0
+    trace_share: float = 1.0
     log_max_bytes: int = 50_000_000
     log_files: int = 10
 
@@ -265,6 +267,28 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class IncidentPolicy:
+    """``[incidents]``: what opens one, and how severe it is; None = as the package ships it.
+
+    ``open`` is the least verdict that opens an incident, ``off`` for none. ``fail`` and ``warn`` are severities to
+    begin with. Extent raises them: ``many`` is a share of the calls, ``features`` and ``users`` are numbers, from
+    any of which on a warning is no edge case; ``everyone`` (affected) and ``outage`` (5xx) are shares from which
+    on an outage is total. ``minutes`` are expected for all that no ``[[runbook]]`` gives its own.
+    """
+
+    open: Literal["fail", "warn", "off"] = "warn"
+    ignore: tuple[str, ...] = ()
+    fail: str | None = None
+    warn: str | None = None
+    many: float | None = None
+    features: int | None = None
+    users: int | None = None
+    everyone: float | None = None
+    outage: float | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Runbook:
     """``[[runbook]]``: what to do about a category of incident, or about one rule."""
 
@@ -304,6 +328,7 @@ class Budget:
     store: StoreOptions = field(default_factory=StoreOptions)
     plugins: PluginOptions = field(default_factory=PluginOptions)
     telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
+    incidents: IncidentPolicy = field(default_factory=IncidentPolicy)
     alerts: tuple[Alert, ...] = ()
     runbooks: tuple[Runbook, ...] = ()
 

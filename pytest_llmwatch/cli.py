@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -85,7 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     gate.add_argument("-o", "--output", type=Path, metavar="DIR", help="write the report's files there")
     gate.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML: rules and tests")
     add_store(gate, "; day and month budgets sum over it")
-    gate.add_argument("--keep", action="store_true", help="keep the judged run in the store")
+    gate.add_argument(
+        "--keep", action="store_true", help="keep the judged run in the store, and its incidents in the journal"
+    )
     gate.add_argument(
         "--alerts",
         choices=["on", "off", "dry"],
@@ -163,9 +166,11 @@ def cmd_gate(args: argparse.Namespace) -> int:
     found = pipeline_baseline.load(args.baseline, setup.budget, [Path("golden_sets")], base=Path(), store=store)
     if args.baseline:
         run = replace(run, concurrent=())
+    teller = cli_alerts.Teller(setup.budget, store, args.alerts)
     if args.window:
-        length, told = cli_windows.seconds(args.window), cli_alerts.Teller(setup.budget, store, args.alerts)
-        return cli_windows.gate(run, setup.budget, found, length, as_json=args.json, tell=told.windows)
+        length = cli_windows.seconds(args.window)
+        tell = functools.partial(teller.windows, source=Path(args.run_or_records).name, keep=args.keep)
+        return cli_windows.gate(run, setup.budget, found, length, as_json=args.json, tell=tell)
     known = pipeline_store.chosen(args.store, setup.budget.store.url)
     hash_user = pipeline_users.hash_with(pipeline_users.key_in(pipeline_store.key_folder(store)))
     scopes = pipeline_store.scopes_of(setup.budget, hash_user)
@@ -173,10 +178,13 @@ def cmd_gate(args: argparse.Namespace) -> int:
     report = pipeline.judge(run, setup.budget, baselines=found, spent=spent)
     report = pipeline_page.with_earlier(report, store, Path())
     folder = args.output or Path(DEFAULT_REPORT)
-    report = pipeline_incidents.attach(report, setup.budget, url=known, root=Path(), folder=folder, keep=args.keep)
+    keep = teller.notes_incidents(keep=args.keep)
+    report = pipeline_incidents.attach(
+        report, setup.budget, url=store if keep else known, root=Path(), folder=folder, keep=keep
+    )
     if args.keep:
         pipeline_store.keep(report, store, Path())
-    report = cli_alerts.Teller(setup.budget, store, args.alerts).run(report)
+    report = teller.run(report)
     cli_report.show(report, args.output, as_json=args.json, junit=args.junit, notes=notes, tell=True)
     return report.exit_code
 

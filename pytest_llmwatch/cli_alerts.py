@@ -30,9 +30,37 @@ class Teller:
         """Send what ``report`` calls for and return it with notes on that."""
         return replace(report, notes=(*report.notes, *self._send([(None, report)])))
 
-    def windows(self, judged: list[tuple[Window, Report]]) -> tuple[str, ...]:
-        """Send what the windows call for, by the records' own clock, and return notes on that."""
-        return self._send([(w, r) for w, r in judged])
+    @property
+    def mode(self) -> str:
+        """``on``, ``off`` or ``dry``."""
+        from pytest_llmwatch import pipeline_alerts
+
+        return self._mode or pipeline_alerts.default_mode()
+
+    def notes_incidents(self, *, keep: bool) -> bool:
+        """Whether the journal takes incidents: with ``--keep``, and where a message names them."""
+        return keep or bool(self._budget.alerts and self.mode == "on")
+
+    def windows(
+        self, judged: list[tuple[Window, Report]], *, source: str, keep: bool
+    ) -> tuple[list[tuple[Window, Report]], tuple[str, ...]]:
+        """Open the incidents of windows and send what they call for, by the records' own clock.
+
+        Returns:
+            The windows with their incidents, and notes.
+        """
+        from pytest_llmwatch import pipeline_incidents_windows
+
+        found, notes = pipeline_incidents_windows.attach(
+            judged,
+            self._budget,
+            source=source,
+            url=self._store,
+            root=Path(),
+            folder=Path("llmwatch-report"),
+            keep=self.notes_incidents(keep=keep),
+        )
+        return found, (*notes, *self._send([(w, r) for w, r in found]))
 
     def _send(self, judged: list[tuple[Window | None, Report]]) -> tuple[str, ...]:
         if not self._budget.alerts:
@@ -48,5 +76,4 @@ class Teller:
             )
             for w, report in judged
         ]
-        mode = self._mode or alerts.default_mode()
-        return alerts.send(steps, self._budget, self._store, Path(), mode=mode).notes
+        return alerts.send(steps, self._budget, self._store, Path(), mode=self.mode).notes

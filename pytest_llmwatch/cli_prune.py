@@ -22,6 +22,12 @@ _FLAGS = (
     ("--keep-days", "keep_days", 0, "runs of the last N days"),
     ("--max-bytes", "max_bytes", 1, "the newest runs that fit into N bytes"),
     ("--keep-bodies-days", "keep_bodies_days", 0, "texts (asked, answered) of the last N days; figures stay"),
+    (
+        "--keep-bodies-bytes",
+        "keep_bodies_bytes",
+        0,
+        "texts of the newest runs that fit into N bytes; figures stay",
+    ),
 )
 
 
@@ -89,12 +95,16 @@ def _limits(args: argparse.Namespace, setup: Setup | None) -> Limits:
     if all(v is None for v in values.values()) and setup is not None:
         values = {name: getattr(setup.budget.store, name) for name in values}
     limits = Limits(
-        values["keep_days"], values["keep_runs"], values["max_bytes"], body_days=values["keep_bodies_days"]
+        values["keep_days"],
+        values["keep_runs"],
+        values["max_bytes"],
+        body_days=values["keep_bodies_days"],
+        body_size=values["keep_bodies_bytes"],
     )
     if limits.none:
         raise UsageError(
-            "nothing says what to keep: give --keep-runs, --keep-days, --max-bytes or --keep-bodies-days, or a "
-            "budget whose [store] does",
+            "nothing says what to keep: give --keep-runs, --keep-days, --max-bytes, --keep-bodies-days or "
+            "--keep-bodies-bytes, or a budget whose [store] does",
             slug="prune-option",
         )
     return limits

@@ -11,11 +11,13 @@ from pytest_llmwatch import format as fmt
 from pytest_llmwatch.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_llmwatch.budget_types import Budget
     from pytest_llmwatch.model import Baseline, Report, Run
     from pytest_llmwatch.windows import Window
+
+    Judged = list[tuple[Window, Report]]
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SHOWN = 20
@@ -41,12 +43,12 @@ def gate(
     length: float,
     *,
     as_json: bool,
-    tell: Callable[[list[tuple[Window, Report]]], Iterable[str]] | None = None,
+    tell: Callable[[Judged], tuple[Judged, tuple[str, ...]]] | None = None,
 ) -> int:
     """Judge every window, print them, and return 1 if any is red, 7 if none could be judged, else 0.
 
-    ``tell`` sends what the budget's alerts ask for, and returns notes. Alpha is shared by all windows alike, so
-    the whole look at the records keeps it.
+    ``tell`` opens incidents and sends what the alerts ask for; it returns the windows, and notes.
+    Alpha is shared by all windows alike, so the whole look at the records keeps it.
     """
     from pytest_llmwatch import pipeline
     from pytest_llmwatch.windows import windows
@@ -58,7 +60,7 @@ def gate(
     failed = any(r.exit_code == 1 for _, r in judged)
     blocked = all(r.exit_code not in (0, 1) for _, r in judged)
     code = 1 if failed else 7 if blocked else 0
-    notes = tuple(tell(judged)) if tell is not None else ()
+    judged, notes = tell(judged) if tell is not None else (judged, ())
     if as_json:
         told = {"verdict": worst, "exit_code": code, "untimed": untimed, "notes": notes, "windows": _rows(judged)}
         print(json.dumps(told, indent=2))
@@ -77,6 +79,7 @@ def _rows(judged: list[tuple[Window, Report]]) -> list[dict[str, Any]]:
             "sentence": r.sentence,
             "failed": [v.rule for v in r.verdicts if v.verdict == "fail"],
             "warned": [v.rule for v in r.verdicts if v.verdict == "warn"],
+            "incidents": {i.id: i.state for i in r.incidents},
         }
         for w, r in judged
     ]

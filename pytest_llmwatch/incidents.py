@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from pytest_llmwatch import format as fmt
+from pytest_llmwatch.budget_types import IncidentPolicy
 from pytest_llmwatch.budget_types import Runbook as Override
 from pytest_llmwatch.incidents_catalog import Category, Runbook, policy, runbook
 from pytest_llmwatch.incidents_causes import Facts, answer, causes, suspected
@@ -42,7 +43,7 @@ def detect(
     *,
     overrides: Iterable[Override] = (),
     past: Past | None = None,
-    warnings: bool = True,
+    options: IncidentPolicy | None = None,
     page: str = "report.html",
 ) -> tuple[Incident, ...]:
     """Return the incidents that a report shows, worst first; none where no rule is broken.
@@ -51,15 +52,22 @@ def detect(
         report: A judged run.
         overrides: The budget's ``[[runbook]]``.
         past: What earlier builds say, None where nothing is known.
-        warnings: Whether a rule that warns opens an incident too.
+        options: The budget's ``[incidents]``; None for what the package ships.
         page: Path of the HTML report, for links to calls.
     """
-    past = past or Past()
+    past, options = past or Past(), options or IncidentPolicy()
+    if options.open == "off":
+        return ()
     index = Index(report.run)
-    found = groups(report.run, broken(report.verdicts, warnings=warnings), index)
+    found = groups(report.run, broken(report.verdicts, warnings=options.open == "warn"), index)
     given = tuple(overrides)
-    facts = ((g, Facts(index, frozenset(g.hit), past.good)) for g in found)
-    made = [_incident(g, f, report, past, runbook(g.category.id, _rules(g), given), page) for g, f in facts]
+    made = []
+    for group in found:
+        if group.category.id in options.ignore:
+            continue
+        facts = Facts(index, frozenset(group.hit), past.good)
+        book = runbook(group.category.id, _rules(group), given, options.minutes)
+        made.append(_incident(group, facts, report, past, book, _severity(group, facts, options), page))
     return tuple(sorted(made, key=lambda i: (i.severity, i.category, i.rules)))
 
 
@@ -69,12 +77,11 @@ def _rules(group: Group) -> tuple[str, ...]:
 
 
 def _incident(  # noqa: PLR0917
-    group: Group, facts: Facts, report: Report, past: Past, book: Runbook, page: str
+    group: Group, facts: Facts, report: Report, past: Past, book: Runbook, level: Severity, page: str
 ) -> Incident:
     run, kind, rules = report.run, group.category, _rules(group)
     place = {rule: n for n, rule in enumerate(rules)}
     verdicts = sorted(group.verdicts, key=lambda v: place[v.rule])
-    level = _severity(group, facts)
     branch = run.environment.get("branch")
     scopes = tuple(sorted({s for s in group.scopes if s}))
     title = _title(kind, scopes)
@@ -122,23 +129,28 @@ def _what(verdicts: Sequence[Verdict], report: Report) -> str:
         return _cut(messages[0]) if messages else report.sentence
     first = verdicts[0]
     more = f", and {fmt.plural(len(verdicts) - 1, 'more rule')}" if len(verdicts) > 1 else ""
-    return f"{first.rule}: {_cut(first.because)}{more}"
+    lead = "" if first.because.startswith(first.rule) else f"{first.rule}: "
+    return f"{lead}{_cut(first.because)}{more}"
 
 
-def _severity(group: Group, facts: Facts) -> Severity:
-    """Return the severity by rule, raised by extent: share of calls, features."""
-    table = policy()["severity"]
+def _severity(group: Group, facts: Facts, options: IncidentPolicy) -> Severity:
+    """Return the severity by rule, raised by extent: share of calls, features, hashed users."""
+    shipped: Mapping[str, Any] = policy()["severity"]
+    table = {
+        name: value if (own := getattr(options, name, None)) is None else own for name, value in shipped.items()
+    }
     share = len(facts.hits) / len(facts.calls) if facts.calls else 0.0
     server = sum(down(c) for c in facts.calls) / len(facts.calls) if facts.calls else 0.0
     if any(v.verdict == "fail" for v in group.verdicts) or not group.verdicts:
         total = group.category.id == "outage" and (server > table["outage"] or not facts.calls)
         everyone = group.category.id == "outage" and share >= table["everyone"]
-        return cast("Severity", table["fail_everyone" if total or everyone else "fail"])
+        return cast("Severity", min(table["fail"], table["fail_everyone"]) if total or everyone else table["fail"])
     if any(_critical(v) for v in group.verdicts):
         return cast("Severity", table["fail"])
     features = {c.feature for c in facts.hits if c.feature}
-    many = share >= table["many"] or len(features) >= table["features"] or not facts.hits
-    return cast("Severity", table["warn_many" if many else "warn"])
+    users = {c.user for c in facts.hits if c.user}
+    many = share >= table["many"] or len(features) >= table["features"] or len(users) >= table["users"]
+    return cast("Severity", min(table["warn"], table["warn_many"]) if many or not facts.hits else table["warn"])
 
 
 def _critical(verdict: Verdict) -> bool:
@@ -162,9 +174,10 @@ def _figure(v: Verdict) -> dict[str, JSON]:
         "rule": v.rule,
         "verdict": v.verdict,
         "layer": v.layer,
-        "observed": v.observed,
+        "observed": v.observed if v.observed is not None else v.delta,
         "limit": v.limit if v.limit is not None else v.warn_limit,
         "unit": v.unit,
+        "direction": v.direction,
         "because": _cut(v.because),
     }
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib import resources
 from typing import Any
 
 from pytest_llmwatch.budget_types import Runbook as Override
+from pytest_llmwatch.errors import UsageError
 
 FOLDER = "incidents_data"
 
@@ -55,9 +56,24 @@ class Runbook:
     url: str | None = None
 
 
+def read_text(name: str) -> str:
+    """Return a data file of the package."""
+    return (resources.files("pytest_llmwatch") / FOLDER / name).read_text(encoding="utf-8")
+
+
 def _read(name: str) -> dict[str, Any]:
-    text = (resources.files("pytest_llmwatch") / FOLDER / name).read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    try:
+        return tomllib.loads(read_text(name))
+    except (OSError, ValueError) as error:
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: Exception) -> UsageError:
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return UsageError(
+        f"{FOLDER}/{name} of the package cannot be used ({said}); install pytest-llmwatch anew",
+        slug="incident-data",
+    )
 
 
 @functools.cache
@@ -78,12 +94,29 @@ def policy() -> Mapping[str, Any]:
 
 @functools.cache
 def runbooks() -> Mapping[str, Runbook]:
-    """Return the runbooks that the package ships, by category."""
+    """Return the runbooks that the package ships, by category.
+
+    Raises:
+        UsageError: Their file is damaged.
+    """
     out = {}
-    for row in _read("runbooks.toml")["runbook"]:
-        steps = tuple(Step(s["step"], s["ask"]) for s in row.pop("diagnosis"))
-        out[row["category"]] = Runbook(diagnosis=steps, **_frozen(row))
+    data = _read("runbooks.toml")
+    try:
+        for row in data["runbook"]:
+            steps = tuple(Step(s["step"], s["ask"]) for s in row.pop("diagnosis"))
+            out[row["category"]] = Runbook(diagnosis=steps, **_frozen(row))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _broken("runbooks.toml", error) from error
     return out
+
+
+def shipped_problem() -> str | None:
+    """Return why the runbooks of the package cannot be used, None where they can."""
+    try:
+        runbooks()
+    except UsageError as error:
+        return str(error)
+    return None
 
 
 def category(name: str) -> Category:
@@ -115,12 +148,18 @@ def plain_rule(rule: str) -> str:
     return rule
 
 
-def runbook(name: str, rules: Iterable[str] = (), overrides: Iterable[Override] = ()) -> Runbook:
+def runbook(
+    name: str, rules: Iterable[str] = (), overrides: Iterable[Override] = (), minutes: float | None = None
+) -> Runbook:
     """Return the runbook of a category, with what a budget gives for it or for one of its broken rules.
 
-    A runbook for a rule wins over one for a category.
+    A runbook for a rule wins over one for a category. Where those of the package are damaged there is
+    still one. ``minutes`` stand in for those that the package ships.
     """
-    base = runbooks().get(name) or Runbook(name, category(name).title)
+    shipped = {} if shipped_problem() else runbooks()
+    base = shipped.get(name) or Runbook(name, category(name).title)
+    if minutes is not None:
+        base = replace(base, minutes=minutes)
     wanted = set(rules)
     fits = [o for o in overrides if o.rule is None and o.category and _same(o.category, name)]
     fits += [o for o in overrides if o.rule is not None and o.rule in wanted]

@@ -25,14 +25,14 @@ def status_code(call: Call) -> int | None:
 
 
 def down(call: Call) -> bool:
-    """Whether a call failed because the other side was down: a 5xx, or no connection at all."""
+    """Whether a call failed because the other side was down: a 5xx, no connection, or a failure without a word."""
     if not call.failed or call.injected or call.status == "rate_limited":
         return False
     code = status_code(call)
     if code is not None and code >= 400:
         return code >= 500
-    said = f"{call.error_type or ''} {call.error or ''}".lower()
-    return call.status == "error" and any(word in said for word in _CONNECTION)
+    said = f"{call.error_type or ''} {call.error or ''}".lower().strip()
+    return call.status == "error" and (not said or any(word in said for word in _CONNECTION))
 
 
 def limited(call: Call) -> bool:

@@ -61,7 +61,30 @@ def step_of(report: Report, budget: Budget, *, at: float | None = None, run: str
         report.verdicts,
         link,
         whole=not report.run.partial and report.verdict != "error",
+        over=notice.over(report),
     )
+
+
+def send_report(
+    report: Report,
+    budget: Budget,
+    store: str | Path,
+    root: Path,
+    *,
+    mode: str,
+    seconds: float = channels.TOTAL_SECONDS,
+) -> Outcome:
+    """Send what a judged run calls for; see `send`."""
+    try:
+        step = step_of(report, budget)
+    except Exception as error:  # an alert never breaks the build that it is about
+        return Outcome(notes=(_unsent(error),))
+    return send([step], budget, store, root, mode=mode, seconds=seconds)
+
+
+def _unsent(error: Exception) -> str:
+    said = str(error) if isinstance(error, LlmwatchError | OSError) else f"{type(error).__name__}: {error}"
+    return f"alerts were not sent: {' '.join(said.split())[:300]}"
 
 
 def send(
@@ -101,8 +124,8 @@ def send(
         due = _claim(states, steps, budget, now)
         results = channels.deliver(due, environment, seconds=seconds)
         waiting = _settle(states, results, now)
-    except (LlmwatchError, OSError) as error:
-        return Outcome(notes=(f"alerts were not sent: {error}",))
+    except Exception as error:  # nor does what is wrong in a channel, a memory or a text
+        return Outcome(notes=(_unsent(error),))
     return Outcome(sum(r.error is None for r in results), waiting, _told(results))
 
 

@@ -57,19 +57,22 @@ def drill(name: str, keep: Path | None = None) -> Drill:
         UsageError: There is no recorded incident of this category.
     """
     with _folder(keep) as folder, tempfile.TemporaryDirectory(prefix="llmwatch-recorded-") as unpacked:
-        data = _unpack(Path(unpacked))
+        data = _unpack(Path(unpacked), name)
         if not (data / name / "drill.toml").is_file():
             raise UsageError(f"there is no recorded incident of category {name!r}", slug="incident-category")
         return _drill(name, data, folder, keep is not None)
 
 
-def _unpack(target: Path) -> Path:
-    """Unpack the recorded runs; packed together they take a quarter of the room, since they are so alike."""
+def _unpack(target: Path, name: str) -> Path:
+    """Unpack the recorded runs of one category, and what all share.
+
+    Packed together they take a quarter of the room, since they are so alike.
+    """
     packed = (resources.files("pytest_llmwatch") / FOLDER / DRILLS).read_bytes()
     with tarfile.open(fileobj=io.BytesIO(packed), mode="r:xz") as archive:
         for member in archive:
             content = archive.extractfile(member)
-            if content is None:
+            if content is None or member.name.partition("/")[0] not in (name, "before", "budget.toml"):
                 continue
             path = target / member.name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,14 +93,20 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         yield Path(name)
 
 
+def _first(*paths: Path) -> Path:
+    """Return the first path that is there, else the last."""
+    return next((path for path in paths if path.exists()), paths[-1])
+
+
 def _at(place: int) -> str:
     return f"2026-01-05T{_TIMES[place]}:00.000Z"
 
 
 def _drill(name: str, data: Path, folder: Path, shown: bool) -> Drill:
     plan = tomllib.loads((data / name / "drill.toml").read_text(encoding="utf-8"))
-    setup = pipeline.load_setup(data / "budget.toml", "budget.toml")
-    good = files.load_run(data / "before")
+    own = data / name  # most share one application; those of a real model have their own
+    setup = pipeline.load_setup(_first(own / "budget.toml", data / "budget.toml"), "budget.toml")
+    good = files.load_run(_first(own / "before", data / "before"))
     bad = files.load_run(data / name / "during")
     url = str(folder / "store")
     reports: list[Report] = []

@@ -16,7 +16,7 @@ from pytest_llmwatch import incidents, incidents_life, incidents_text
 from pytest_llmwatch.codec import encode
 from pytest_llmwatch.errors import LlmwatchError, UsageError
 from pytest_llmwatch.format import plural
-from pytest_llmwatch.incidents_catalog import policy
+from pytest_llmwatch.incidents_catalog import policy, shipped_problem
 from pytest_llmwatch.incidents_group import broken
 from pytest_llmwatch.model import Incident, Report
 from pytest_llmwatch.store.base import Store, open_store
@@ -59,20 +59,20 @@ def attach(
 
     Args:
         report: A judged run, before it is stored.
-        budget: For its ``[[runbook]]``.
+        budget: For its ``[incidents]`` and ``[[runbook]]``.
         url: The store, None for none: then incidents live in the report's folder.
         root: What a relative path of the store is relative to.
         folder: The report's folder.
         keep: Whether the journal takes it; a partial run only shows what it found.
         now: ISO 8601 UTC; by default the clock's.
     """
-    if report.verdict == "none":
+    if report.verdict == "none" or budget.incidents.open == "off":
         return report
     time = now or datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     try:
         return _attached(report, budget, place(url, root, folder), keep=keep and not report.run.partial, now=time)
     except Exception as error:  # an incident must never break the build that it is about
-        return _noted(report, f"incidents could not be worked out: {_said(error)} [llmwatch:incident-failed]")
+        return _noted(report, f"incidents could not be worked out: {said(error)} [llmwatch:incident-failed]")
 
 
 def _attached(report: Report, budget: Budget, store: Store, *, keep: bool, now: str) -> Report:
@@ -88,14 +88,16 @@ def _attached(report: Report, budget: Budget, store: Store, *, keep: bool, now: 
             )
         past = history(report, store)
     except (LlmwatchError, OSError) as error:
-        notes.append(f"earlier incidents are not known: {_said(error)}")
-    found = incidents.detect(report, overrides=budget.runbooks, past=past)
+        notes.append(f"earlier incidents are not known: {said(error)}")
+    found = incidents.detect(report, overrides=budget.runbooks, past=past, options=budget.incidents)
+    if found and (damaged := shipped_problem()):
+        notes.append(f"the incidents have no runbooks: {damaged}")
     new, current = incidents_life.advance(report, found, there, now)
     if keep and new:
         try:
             store.append(JOURNAL, new)
         except (LlmwatchError, OSError) as error:
-            notes.append(f"the incidents are not in the journal: {_said(error)} [llmwatch:incident-journal]")
+            notes.append(f"the incidents are not in the journal: {said(error)} [llmwatch:incident-journal]")
     most = policy()["bounds"]["shown"]
     if len(current) > most:
         notes.append(f"{len(current) - most:,} more incidents are in the journal: llmwatch incidents list")
@@ -106,7 +108,8 @@ def _noted(report: Report, *notes: str) -> Report:
     return dataclasses.replace(report, notes=(*report.notes, *notes)) if notes else report
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
+    """Return what an error says, on one line, bounded."""
     text = error.message if isinstance(error, LlmwatchError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:300]
 
@@ -181,7 +184,7 @@ def write(report: Report, folder: Path, now: str | None = None) -> tuple[str, ..
             target / INDEX, json.dumps({"run_id": report.run.run_id, "incidents": rows}, indent=2) + "\n"
         )
     except OSError as error:
-        return (f"the files of the incidents could not be written: {_said(error)} [llmwatch:incident-files]",)
+        return (f"the files of the incidents could not be written: {said(error)} [llmwatch:incident-files]",)
     return ()
 
 
@@ -232,7 +235,7 @@ def take_step(store: Store, name: str, event: str, *, by: str, text: str | None,
         store.append(JOURNAL, [entry])
     except OSError as error:
         raise UsageError(
-            f"the journal of incidents in {store.shown} cannot be written ({_said(error)}); nothing was changed",
+            f"the journal of incidents in {store.shown} cannot be written ({said(error)}); nothing was changed",
             slug="incident-journal",
         ) from error
     return find(known(store)[0], incident.id)

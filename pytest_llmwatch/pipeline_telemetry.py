@@ -6,14 +6,14 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from pytest_llmwatch.budget_types import TelemetryOptions
 from pytest_llmwatch.errors import UsageError
-from pytest_llmwatch.model import Report, Run
+from pytest_llmwatch.model import Call, Report, Run
 
 EVENTS, METRICS, TRACE = "events.jsonl", "metrics.prom", "trace.otlp.json"
 _PAUSE = 0.5
@@ -65,26 +65,41 @@ def check(options: TelemetryOptions) -> None:
 def write(report: Report, folder: Path, options: TelemetryOptions | None = None) -> dict[str, Path]:
     """Write the log, the metrics and the trace of ``report``; return their paths by name."""
     from pytest_llmwatch import atomic
-    from pytest_llmwatch.export import log_file, logs, otlp_json, prometheus
+    from pytest_llmwatch.export import log_file, logs, otlp_json, prometheus, sampling
 
     options = options or TelemetryOptions()
     lines = logs.render(report, share=options.log_share)
     log_file.write(folder / EVENTS, lines, max_bytes=options.log_max_bytes, files=options.log_files)
     atomic.write_text(folder / METRICS, prometheus.render(report, limit=options.max_labels))
+    traced = sampling.thinned(report, options.trace_share)
     with atomic.replacing(folder / TRACE) as file:
-        for piece in otlp_json.pieces(report, service=options.job, bodies=options.bodies):
+        for piece in otlp_json.pieces(traced, service=options.job, bodies=options.bodies):
             file.write(piece.encode("ascii"))
     return {"events": folder / EVENTS, "metrics": folder / METRICS, "trace": folder / TRACE}
 
 
-def deliver(report: Report | Run, options: TelemetryOptions) -> tuple[Sent, ...]:
+def log_call(run_id: str, call: Call) -> bool:
+    """Log the events of a call that has just ended; return whether they were. Never raises."""
+    from pytest_llmwatch.export import log_file, logs
+
+    try:
+        return log_file.emit(logs.of_call(run_id, call)) > 0
+    except Exception:  # a handler of the application's own; the end of the run tells again
+        return False
+
+
+def deliver(
+    report: Report | Run, options: TelemetryOptions, told: Container[str] = frozenset()
+) -> tuple[Sent, ...]:
     """Send the run to all endpoints that ``options`` name, at once, within its time; never raises.
 
-    What fails is tried again while there is time. What hangs is left behind when the time is over.
+    What fails is tried again while there is time. What hangs is left behind when the time is over. ``told`` are
+    ids of calls that `log_call` logged.
     """
     from pytest_llmwatch.export import log_file, logs
 
-    log_file.emit(logs.events(report, share=options.log_share))
+    events = logs.events(report, share=options.log_share)
+    log_file.emit(e for e in events if e["event"] not in logs.LIVE or e.get("call_id") not in told)
     jobs: list[tuple[str, str, Callable[[float], object]]] = []
     if options.pushgateway is not None:
         gateway = options.pushgateway
@@ -99,9 +114,10 @@ def deliver(report: Report | Run, options: TelemetryOptions) -> tuple[Sent, ...]
         endpoint = options.otlp
 
         def send(timeout: float) -> None:
-            from pytest_llmwatch.export import otel
+            from pytest_llmwatch.export import otel, sampling
 
-            otel.send(report, endpoint, service=options.job, bodies=options.bodies, timeout=timeout)
+            traced = sampling.thinned(report, options.trace_share)
+            otel.send(traced, endpoint, service=options.job, bodies=options.bodies, timeout=timeout)
 
         jobs.append(("spans", endpoint, send))
     if options.join:
@@ -110,12 +126,12 @@ def deliver(report: Report | Run, options: TelemetryOptions) -> tuple[Sent, ...]
 
 
 def _join(report: Report | Run, options: TelemetryOptions, left: float) -> None:
-    from pytest_llmwatch.export import otel
+    from pytest_llmwatch.export import otel, sampling
 
     into = otel.provider()
     if into is None:
         raise OSError("no OpenTelemetry SDK tracer provider is set in this process")
-    otel.join(report, into, bodies=options.bodies, timeout=left)
+    otel.join(sampling.thinned(report, options.trace_share), into, bodies=options.bodies, timeout=left)
 
 
 def _all(jobs: list[tuple[str, str, Callable[[float], object]]], timeout: float) -> tuple[Sent, ...]:
@@ -156,18 +172,20 @@ def _bare(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def delivered(report: Report, options: TelemetryOptions) -> Report:
+def delivered(report: Report, options: TelemetryOptions, told: Container[str] = frozenset()) -> Report:
     """Send the run and return the report with a note on each delivery that failed."""
-    failed = [sent.text for sent in deliver(report, options) if sent.problem is not None]
+    failed = [sent.text for sent in deliver(report, options, told) if sent.problem is not None]
     return dataclasses.replace(report, notes=(*report.notes, *failed)) if failed else report
 
 
 def text(report: Report, to: str, options: TelemetryOptions) -> str:
     """Return ``report`` as ``prometheus`` text, ``otlp`` JSON, or the lines of ``logs``."""
-    from pytest_llmwatch.export import logs, otlp_json, prometheus
+    from pytest_llmwatch.export import logs, otlp_json, prometheus, sampling
 
     if to == "prometheus":
         return prometheus.render(report, limit=options.max_labels)
     if to == "otlp":
-        return otlp_json.render(report, service=options.job, bodies=options.bodies)
+        return otlp_json.render(
+            sampling.thinned(report, options.trace_share), service=options.job, bodies=options.bodies
+        )
     return "".join(f"{line}\n" for line in logs.render(report, share=options.log_share))

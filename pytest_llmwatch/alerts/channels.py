@@ -130,7 +130,7 @@ def _with_options(url: str, message: Message) -> str:
             "layer": ",".join(notice.layers), "scope": ",".join(notice.scopes), "rules": ",".join(notice.rules),
             "figures": json.dumps({f.rule: f.observed for f in notice.figures[: text.MOST_FIGURES]}),
             "since": notice.since or "", "link": notice.link or "", "runbook": notice.runbook or "",
-            "action": notice.action or "", "run": message.run,
+            "action": notice.action or "", "run": message.run, "incident": notice.incident or "",
         }  # fmt: skip
         more += [f":{name}={quote(value, safe='')}" for name, value in fields.items() if value]
     elif scheme == "pagerduty":

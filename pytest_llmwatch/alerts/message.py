@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from pytest_llmwatch.alerts.memory import Message
 
@@ -21,7 +22,12 @@ def body(message: Message) -> str:
     """Return the text, by the rule's own template where it has one."""
     fields = _fields(message)
     if message.template is not None and message.kind == "alert":
-        return _clean(message.template.format_map(fields))
+        # checked when the budget is read, but a message may have waited in the store since another version
+        try:
+            return _clean(message.template.format_map(fields))
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            why = f"(the template of this alert cannot be used: {type(error).__name__}: {error})"
+            return _clean(f"{body(replace(message, template=None))}\n{why}")
     notice = message.notice
     lines = [fields["sentence"]]
     lines += [f"- {figure.text()}" for figure in notice.figures[:MOST_FIGURES]]
@@ -30,6 +36,7 @@ def body(message: Message) -> str:
     for label, key in (
         ("scope", "scope"),
         ("since", "since"),
+        ("incident", "incident"),
         ("first action", "action"),
         ("runbook", "runbook"),
         ("report", "link"),
@@ -54,6 +61,7 @@ def _fields(message: Message) -> dict[str, str]:
         "runbook": notice.runbook or "",
         "action": notice.action or "",
         "since": notice.since or "",
+        "incident": notice.incident or "",
         "run": message.run,
         "kind": message.kind,
     }

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from pytest_llmwatch import format as fmt
 from pytest_llmwatch.budget_types import Runbook
-from pytest_llmwatch.model import Report, Verdict
+from pytest_llmwatch.incidents_catalog import category as known_category
+from pytest_llmwatch.incidents_catalog import category_of, plain_rule
+from pytest_llmwatch.incidents_catalog import runbook as runbook_of
+from pytest_llmwatch.incidents_life import OPEN, clock, span
+from pytest_llmwatch.model import JSON, Incident, Report, Verdict
 from pytest_llmwatch.operations import action
 
 SEVERITIES = ("SEV1", "SEV2", "SEV3", "SEV4")
 OUTAGE_RATE = 0.5
 """Failed calls over calls from which on an error rate is an outage."""
-
-_CATEGORIES: tuple[tuple[str, str], ...] = (
-    (r"errors\.rate_limited|throughput\.", "rate limits"),
-    (r"quality\.(json|json_schema|parse_success|regex|length)\b", "output format"),
-    (r"(quality|drift)\.groundedness|quality\.markers", "hallucination increase"),
-    (r"latency\.|errors\.timeouts|drift\.(latency|ttft)", "latency spike"),
-    (r"cost\.|tokens\.|drift\.(cost_usd|input_tokens|output_tokens)", "cost spike"),
-    (r"agent\.", "tool failure"),
-    (r"retrieval\.", "retrieval failure"),
-    (r"safety\.", "guardrail or injection surge"),
-    (r"outcome\.", "feedback drop"),
-    (r"errors\.", "outage"),
-)
-OTHER = "quality degradation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +46,9 @@ class Notice:
     """Something that people may have to hear of. ``key`` is the same in each build that shows the same cause.
 
     ``scopes`` holds slices such as ``feature:support``, empty for the whole run. ``since`` is ISO 8601 UTC, None
-    for now. ``rules`` are the broken rules, which have to pass before it counts as recovered.
+    for now. ``rules`` are the broken rules, which have to pass before it counts as recovered. ``incident`` is the
+    id that ``llmwatch incidents`` takes, None where none was opened; ``earlier`` is the key of the one that it
+    follows, which shares its cool-down.
     """
 
     key: str
@@ -71,19 +64,32 @@ class Notice:
     runbook: str | None = None
     action: str | None = None
     since: str | None = None
+    incident: str | None = None
+    earlier: str | None = None
 
 
 def category(rule: str) -> str:
-    """Return the category of incident that a broken rule is a symptom of."""
-    plain = _plain(rule)
-    return next((name for pattern, name in _CATEGORIES if re.match(pattern, plain)), OTHER)
+    """Return the category of incident that a broken rule is a symptom of, in words.
+
+    A rule about errors that no call explains is an outage.
+    """
+    found = category_of(rule)
+    return "outage" if found.id == "quality" and plain_rule(rule).startswith("errors.") else found.words
+
+
+def names(word: str) -> frozenset[str]:
+    """Return the names of a category, in lower case: its id, title and words, or ``word`` where it is none."""
+    with contextlib.suppress(KeyError):
+        found = known_category(word)
+        return frozenset(name.lower() for name in (found.id, found.title, found.words))
+    return frozenset((word.lower(),))
 
 
 def severity(verdict: Verdict) -> str:
     """Return SEV1 for an outage, SEV2 for a failed rule, SEV3 for a warning."""
     if verdict.verdict != "fail":
         return "SEV3"
-    out = _plain(verdict.rule) == "errors.rate" and (verdict.observed or 0.0) >= OUTAGE_RATE
+    out = plain_rule(verdict.rule) == "errors.rate" and (verdict.observed or 0.0) >= OUTAGE_RATE
     return "SEV1" if out else "SEV2"
 
 
@@ -91,9 +97,12 @@ def notices(report: Report, runbooks: Sequence[Runbook] = (), link: str | None =
     """Return what ``report`` has to tell, worst first: its incidents, else its broken rules by category.
 
     Rules of one category are one notice, whatever slices they are about: they have one cause more often than not.
+    What a partial run is the first to see is in no journal: its category names it, so that the next is the same.
     """
     if report.incidents:
-        found = [of_incident(i, link) for i in report.incidents if i.state not in ("resolved", "reviewed")]
+        found = [of_incident(i, link) for i in report.incidents if i.state in OPEN]
+        if report.run.partial:
+            found = [_unkept(n, report) for n in found]
         return tuple(sorted(found, key=_order))
     groups: dict[str, list[Verdict]] = {}
     for verdict in report.verdicts:
@@ -119,43 +128,78 @@ def of_verdict(verdict: Verdict, link: str | None = None, *, key: str, level: st
     )
 
 
-def of_incident(incident: Any, link: str | None = None) -> Notice:
+def of_incident(incident: Incident, link: str | None = None) -> Notice:
     """Return the notice of an incident; what it does not hold is left out."""
-    book: Mapping[str, Any] = getattr(incident, "runbook", None) or {}
-    since: Mapping[str, Any] = getattr(incident, "since", None) or {}
-    actions: Sequence[str] = getattr(incident, "actions", None) or ()
-    figures: Iterable[Mapping[str, Any]] = getattr(incident, "figures", None) or ()
+    book, since = incident.runbook, incident.since
+    if link is not None and urlsplit(link).path.endswith(".html") and "#" not in link:
+        link = f"{link}#{incident.id}"
     return Notice(
         key=f"incident:{incident.id}",
         severity=incident.severity,
         category=incident.category,
-        layers=tuple(getattr(incident, "layers", ())),
+        layers=incident.layers,
         title=incident.title,
-        sentence=getattr(incident, "what", "") or incident.title,
-        rules=tuple(incident.rules),
-        scopes=tuple(getattr(incident, "scopes", ())),
-        figures=tuple(
-            Figure(
-                str(f.get("rule", "")),
-                f.get("observed"),
-                f.get("limit"),
-                str(f.get("unit") or "ratio"),
-                f.get("direction") == "floor",
-            )
-            for f in figures
-        ),
+        sentence=incident.what or incident.title,
+        rules=incident.rules,
+        scopes=incident.scopes,
+        figures=tuple(map(_told, incident.figures)),
         link=link,
-        runbook=book.get("url") or book.get("title"),
-        action=next(iter(actions), None),
-        since=since.get("time") or incident.time,
+        runbook=_text(book.get("url") or book.get("title")),
+        action=next(iter(incident.actions), None),
+        since=_text(since.get("time")) or incident.time,
+        incident=incident.id,
+        # a partial run may have told of it before, by its category
+        earlier=f"incident:{incident.earlier}" if incident.earlier else f"category:{_words(incident.category)}",
     )
+
+
+def over(report: Report) -> dict[str, str]:
+    """Return what ``report`` says of incidents that ended with it: how, by the key of their notice."""
+    out = {}
+    for incident in report.incidents:
+        if incident.state not in OPEN:
+            steps = [s for s in incident.timeline if s.get("event") == "resolved"]
+            took = span(clock(incident, datetime.now(UTC)).to_resolve)
+            said = f"{steps[-1].get('text') or 'resolved'}" if steps else "resolved"
+            out[f"incident:{incident.id}"] = f"{said}; it took {took}"
+    return out
+
+
+def _unkept(notice: Notice, report: Report) -> Notice:
+    """Return the notice of a partial run: what it is the first to see is in no journal, and named by category."""
+    here = next(i for i in report.incidents if i.id == notice.incident)
+    if any(s.get("run") != report.run.run_id for s in here.timeline):
+        return notice
+    return replace(notice, key=f"category:{_words(notice.category)}", incident=None)
+
+
+def _words(name: str) -> str:
+    try:
+        return known_category(name).words
+    except KeyError:
+        return name
+
+
+def _told(row: Mapping[str, JSON]) -> Figure:
+    observed, limit = row.get("observed"), row.get("limit")
+    return Figure(
+        str(row.get("rule", "")),
+        observed if isinstance(observed, int | float) else None,
+        limit if isinstance(limit, int | float) else None,
+        str(row.get("unit") or "ratio"),
+        row.get("direction") == "floor",
+    )
+
+
+def _text(value: JSON) -> str | None:
+    return str(value) if value else None
 
 
 def _of_group(name: str, group: list[Verdict], runbooks: Sequence[Runbook], link: str | None) -> Notice:
     group = sorted(group, key=lambda v: (severity(v), v.rule))
     worst = group[0]
     scopes = {v.scope or "" for v in group}
-    book = next((b for b in runbooks if b.category == name or b.rule in {v.rule for v in group}), None)
+    book = runbook_of(known_category(name).id, [v.rule for v in group], runbooks)
     more = f" and {fmt.plural(len(group) - 1, 'more rule')}" if len(group) > 1 else ""
     return Notice(
         key=f"category:{name}",
@@ -168,7 +212,7 @@ def _of_group(name: str, group: list[Verdict], runbooks: Sequence[Runbook], link
         scopes=() if "" in scopes else tuple(sorted(scopes)),
         figures=tuple(_figure(v) for v in group),
         link=link,
-        runbook=(book.url or book.title) if book else None,
+        runbook=book.url or book.title,
         action=worst.action or _action(worst.rule),
     )
 
@@ -179,14 +223,8 @@ def _figure(v: Verdict) -> Figure:
 
 
 def _action(rule: str) -> str | None:
-    table, _, key = _plain(rule).partition(".")
+    table, _, key = plain_rule(rule).partition(".")
     return action(table, key)
-
-
-def _plain(rule: str) -> str:
-    """Return a rule without its scope: ``scope.feature:x.cost.run_usd`` is ``cost.run_usd``."""
-    parts = rule.split(".")
-    return ".".join(parts[-2:]) if parts[0] == "scope" else rule
 
 
 def _order(notice: Notice) -> tuple[str, str]:

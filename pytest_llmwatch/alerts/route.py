@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 from pytest_llmwatch.alerts.memory import Memory, Message, Seen
-from pytest_llmwatch.alerts.notice import Notice, of_verdict
+from pytest_llmwatch.alerts.notice import Notice, names, of_verdict
 from pytest_llmwatch.budget_types import Alert, Condition
 from pytest_llmwatch.model import Verdict
 
@@ -23,7 +23,8 @@ _OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": opera
 class Step:
     """One build, or one window of records, seen at ``time`` (seconds since 1970).
 
-    ``whole`` is False for a run that was cut off or could not be judged: its silence proves nothing.
+    ``whole`` is False for a run that was cut off or could not be judged: its silence proves nothing. ``over`` says
+    of incidents that ended how they did, by key.
     """
 
     time: float
@@ -32,6 +33,7 @@ class Step:
     verdicts: tuple[Verdict, ...] = ()
     link: str | None = None
     whole: bool = True
+    over: Mapping[str, str] = field(default_factory=dict)
 
 
 def holds(condition: Condition, verdict: Verdict) -> bool:
@@ -52,7 +54,7 @@ def matches(alert: Alert, notice: Notice) -> bool:
         (not alert.severity or notice.severity in alert.severity)
         and _any(alert.rules, notice.rules)
         and (not alert.layers or bool(set(alert.layers) & set(notice.layers)))
-        and _any(tuple(c.lower() for c in alert.categories), (notice.category.lower(),))
+        and _any(tuple(c.lower() for c in alert.categories), sorted(names(notice.category)))
         and _any(alert.scopes, notice.scopes)
     )
 
@@ -102,7 +104,10 @@ def _note(memory: Memory, notice: Notice, step: Step) -> bool:
         return False
     if seen is None or seen.closed is not None:
         # what was sent stays: an incident that comes and goes is no reason to send without a pause
-        sent = {} if seen is None else seen.sent
+        before = seen or memory.seen.get(notice.earlier or "")
+        if before is not None and before.closed is None:
+            before.closed = step.time  # somebody said that it was over; what follows speaks for both
+        sent = {} if before is None else dict(before.sent)
         seen = memory.seen[notice.key] = Seen(step.time, step.time, sent=sent)
     else:
         seen.streak += 1
@@ -136,12 +141,13 @@ def _recovered(alerts: Sequence[Alert], step: Step, shown: set[str], memory: Mem
     for key, seen in memory.seen.items():
         if key in shown or seen.closed is not None or step.time <= seen.last or not step.whole:
             continue
-        if not _clean(key, seen, verdicts):
+        if key not in step.over and not _clean(key, seen, verdicts):
             continue
         first, seen.closed, seen.streak = seen.first, step.time, 0
         told = Notice(
-            key, seen.severity, "", (), seen.title, f"clean again; it was seen since {_iso(first)}",
-            rules=seen.rules, link=step.link, since=_iso(first),
+            key, seen.severity, "", (), seen.title,
+            step.over.get(key) or f"clean again; it was seen since {_iso(first)}",
+            rules=seen.rules, link=step.link, since=_iso(first), incident=_incident(key),
         )  # fmt: skip
         for channel, last in seen.sent.items():
             alert = next((a for a in alerts if channel in a.to), None)
@@ -152,6 +158,11 @@ def _recovered(alerts: Sequence[Alert], step: Step, shown: set[str], memory: Mem
                     )
                 )
     return out
+
+
+def _incident(key: str) -> str | None:
+    kind, _, name = key.partition(":")
+    return name if kind == "incident" else None
 
 
 def _clean(key: str, seen: Seen, verdicts: Mapping[str, Verdict]) -> bool:

@@ -19,7 +19,7 @@ LOGGER = "llmwatch.events"
 """Logger that `emit` sends events to."""
 _FLAT = (str, int, float, bool)
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_ALWAYS = ("run_started", "run_completed", "llm_gate", "problem")
+_ALWAYS = ("run_started", "run_completed", "llm_gate", "problem", "incident_resolved")
 
 
 def write(path: Path, lines: Iterable[str], *, max_bytes: int, files: int) -> int:

@@ -9,15 +9,29 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from pytest_llmwatch.export import ids
 from pytest_llmwatch.export.sampling import Sample
-from pytest_llmwatch.model import JSON, Attempt, Call, CaseResult, Report, Run, Score, Span, ToolCall, Verdict
+from pytest_llmwatch.model import (
+    JSON,
+    Attempt,
+    Call,
+    CaseResult,
+    Incident,
+    Report,
+    Run,
+    Score,
+    Span,
+    ToolCall,
+    Verdict,
+)
 
 MAX_TEXT = 500
 """Characters that a field may have; more is cut."""
+_STEPS = {"detected": "opened", "seen": "seen", "resolved": "resolved"}
 JSON_SCORERS = ("json", "json_schema")
 """Scorers whose 0 says that the answer could not be parsed."""
 
@@ -34,8 +48,9 @@ def events(source: Report | Run, *, share: float = 1.0) -> Iterator[dict[str, JS
     The order is: ``run_started``; per call ``llm_request_started``, ``llm_request_rate_limited`` and
     ``llm_request_retry`` per attempt that met it, ``llm_request_completed`` or ``llm_request_failed``, then its
     ``llm_tool``, ``llm_retrieval`` and ``llm_metric``; per span of a tool or retrieval the same; per test
-    ``llm_parse_failed``, ``llm_score`` and ``llm_metric``; ``problem``; per rule ``llm_gate``; ``run_completed``.
-    A bare ``Run`` has no ``llm_gate`` events. Fields that are not known are left out.
+    ``llm_parse_failed``, ``llm_score`` and ``llm_metric``; ``problem``; per rule ``llm_gate``; per incident
+    ``incident_opened``, ``incident_seen`` or ``incident_resolved``; ``run_completed``. A bare ``Run`` has neither
+    ``llm_gate`` nor incidents. Fields that are not known are left out.
 
     Args:
         source: A report, or a run that nobody judged.
@@ -70,7 +85,25 @@ def _events(run: Run, report: Report | None, sample: Sample) -> Iterator[dict[st
         }  # fmt: skip
     for verdict in report.verdicts if report else ():
         yield _gate(verdict)
+    for incident in report.incidents if report else ():
+        yield from _incident(incident, run)
     yield _completed(run, report)
+
+
+LIVE = frozenset({
+    "llm_request_started", "llm_request_rate_limited", "llm_request_retry", "llm_request_completed",
+    "llm_request_failed", "llm_tool", "llm_retrieval",
+})  # fmt: skip
+"""Events that are known when a call ends."""
+
+
+def of_call(run_id: str, call: Call) -> Iterator[dict[str, JSON]]:
+    """Yield the events of one call when it ends (`LIVE`), without its user: names are hashed with the run."""
+    run = Run(run_id, call.time or "")
+    common = {"schema_version": run.schema_version, "run_id": run_id}
+    for event in _of_call(run, replace(call, user=None)):
+        if event["event"] in LIVE:
+            yield {k: v for k, v in ((k, _clean(v)) for k, v in (common | event).items()) if v is not None}
 
 
 def _of_call(run: Run, call: Call) -> Iterator[dict[str, JSON]]:
@@ -214,6 +247,20 @@ def _gate(verdict: Verdict) -> dict[str, JSON]:
         "n": verdict.n, "p": verdict.p, "scope": verdict.scope, "because": verdict.because,
         "worst_call_id": verdict.worst[0] if verdict.worst else None,
     }  # fmt: skip
+
+
+def _incident(incident: Incident, run: Run) -> Iterator[dict[str, JSON]]:
+    """Yield what this run did to an incident: opened it, saw it again, resolved it."""
+    for step in incident.timeline:
+        if step.get("run") == run.run_id and step.get("event") in _STEPS:
+            yield {
+                "event": f"incident_{_STEPS[str(step['event'])]}",
+                "level": "info" if step["event"] == "resolved" else "warning",
+                "time": str(step.get("time")), "incident": incident.id, "severity": incident.severity,
+                "category": incident.category, "rule": incident.rules[0] if incident.rules else None,
+                "rules": len(incident.rules), "status": incident.state,
+                "feature": next(iter(incident.affected.get("features") or ()), None),
+            }  # fmt: skip
 
 
 def _completed(run: Run, report: Report | None) -> dict[str, JSON]:

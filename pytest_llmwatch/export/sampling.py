@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_llmwatch.export import ids
-from pytest_llmwatch.model import JSON, Call, CaseResult, Run, Span
+from pytest_llmwatch.model import JSON, Call, CaseResult, Report, Run, Span
 
 _Key = tuple[str, int, int]
 
@@ -39,6 +41,21 @@ class Sample:
 
     def _chosen(self, record: Call | CaseResult | Span) -> bool:
         return int(ids.digest("sample", *_key(record), length=13), 16) < self.share * 16**13
+
+
+def thinned(source: Report | Run, share: float) -> Report | Run:
+    """Return ``source`` with the calls, spans and results that a sample of ``share`` keeps; see `Sample`."""
+    if share >= 1:
+        return source
+    run = source.run if isinstance(source, Report) else source
+    sample = Sample(run, share)
+    kept = replace(
+        run,
+        calls=tuple(filter(sample.keeps, run.calls)),
+        spans=tuple(filter(sample.keeps, run.spans)),
+        results=tuple(filter(sample.keeps, run.results)),
+    )
+    return replace(source, run=kept) if isinstance(source, Report) else kept
 
 
 def _bad(call: Call) -> bool:

@@ -306,7 +306,7 @@ class RunHooks:
         state = self.session
         telemetry = pipeline_telemetry.chosen(state.budget.telemetry)
         paths = pipeline.write_outputs(state.report, state.settings.report, telemetry)
-        state.report = pipeline_telemetry.delivered(state.report, telemetry)
+        state.report = pipeline_telemetry.delivered(state.report, telemetry, state.live_log.told)
         pipeline_cassettes.write_uses(
             state.settings.report,
             state.cassettes,

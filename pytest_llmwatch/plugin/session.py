@@ -37,6 +37,7 @@ from pytest_llmwatch.model import (
     Usage,
 )
 from pytest_llmwatch.plugin import settings as settings_module
+from pytest_llmwatch.plugin.live_log import LiveLog
 from pytest_llmwatch.plugin.spending import Refusals, Spending
 from pytest_llmwatch.plugin.storing import Storing
 from pytest_llmwatch.plugin.wire import Parcel, SpendLedger, Spool, clear_spool, read_spool, read_spooled_spans
@@ -65,6 +66,7 @@ class LlmSession:
         worker_input = getattr(config, "workerinput", None) or {}
         shared: Mapping[str, Any] = worker_input.get("llmwatch") or {}
         self.run_id: str = shared.get("run_id") or pipeline.new_run_id()
+        self.live_log = LiveLog(self.run_id, worker=self.is_worker)
         self.golden_named: Sequence[str] | None = shared.get("golden_named")
         self.started = time.time()
         self.started_iso = pipeline.now_iso()
@@ -210,6 +212,7 @@ class LlmSession:
         with self._lock:
             self.spool.write(call)
         self.spending.took(call)
+        self.live_log.call(call, self.budget.telemetry)
 
     def _on_span(self, span: Span) -> None:
         with self._lock:

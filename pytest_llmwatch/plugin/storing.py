@@ -65,10 +65,8 @@ class Storing:
             return report
         from pytest_llmwatch import pipeline_alerts
 
-        steps = [pipeline_alerts.step_of(report, budget)]
-        done = pipeline_alerts.send(
-            steps, budget, self.place, self.root, mode=mode or pipeline_alerts.default_mode()
-        )
+        mode = mode or pipeline_alerts.default_mode()
+        done = pipeline_alerts.send_report(report, budget, self.place, self.root, mode=mode)
         return dataclasses.replace(report, notes=(*report.notes, *done.notes))
 
     def noted(self, report: Report, code: int) -> Report:

@@ -1,4 +1,4 @@
-"""What a store gives up in time: whole runs by number, age and size, texts by age. Pure."""
+"""What a store gives up in time: whole runs by number, age and size, texts by age and size. Pure."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ LONGEST_NAME = 80
 class Limits:
     """What is kept; None = no limit. A run is kept as long as every limit allows it.
 
-    ``days`` and ``body_days`` are ages by the run's own time, ``runs`` a number, ``size`` bytes in all.
+    ``days`` and ``body_days`` are ages by the run's own time, ``runs`` a number, ``size`` bytes in all;
+    ``body_size`` is bytes of the runs that have their texts.
     """
 
     days: int | None = None
     runs: int | None = None
     size: int | None = None
     body_days: int | None = None
+    body_size: int | None = None
 
     @property
     def none(self) -> bool:
@@ -66,11 +68,16 @@ def plan(kept: Sequence[Kept], limits: Limits, now: datetime, *, spare: frozense
         size += run.size
         count += 1
     gone = {run.id for run in remove}
-    strip = [
-        run
-        for run in newest_first
-        if run.bodies and run.id not in gone | spare and _older(run, limits.body_days, now)
-    ]
+    strip: list[Kept] = []
+    size = 0
+    for run in newest_first:
+        if not run.bodies or run.id in gone:
+            continue
+        over = limits.body_size is not None and size + run.size > limits.body_size
+        if run.id not in spare and (over or _older(run, limits.body_days, now)):
+            strip.append(run)
+        else:
+            size += run.size
     return Plan(tuple(reversed(remove)), tuple(reversed(strip)))
 
 

@@ -32,7 +32,7 @@ def test_windows_of_records_alert_once_and_recover(
             "time": f"2026-01-01T00:{minute:02}:{i:02}Z",
             "status": "error" if 5 <= minute < 15 else "success",
         }
-        for minute in range(40)
+        for minute in range(24)
         for i in range(10)
     ]
     Path("calls.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -44,13 +44,41 @@ def test_windows_of_records_alert_once_and_recover(
     assert "sent to env:HOOK_URL" in capsys.readouterr().out
     titles = [body["title"] for _, _, body in receiver.got]
     assert titles[-1].startswith("[RESOLVED]")
-    assert titles[0].startswith("[SEV1] outage")
+    assert titles[0] == "[SEV1] Outage"
     alerts = [body for _, _, body in receiver.got if body["kind"] == "alert"]
     assert len(alerts) == len(titles) - 1
     assert len(alerts) <= 3  # ten bad minutes, and a cool-down of five
-    before = len(receiver.got)
-    assert main([*gate, "--alerts", "on"]) == 1
+    # messages and incidents name each other
+    assert main(["incidents", "list", "--store", "runs", "--json"]) == 0
+    (incident,) = json.loads(capsys.readouterr().out)
+    assert (incident["severity"], incident["state"], incident["branch"]) == (
+        "SEV1",
+        "resolved",
+        "records calls.jsonl",
+    )
+    assert incident["since"]["time"] == "2026-01-01T00:02:30.000Z"
+    assert {body["incident"] for _, _, body in receiver.got} == {incident["id"]}
+    assert incident["id"] in alerts[0]["message"]
+    assert [s["event"] for s in incident["timeline"]] == ["detected", "triaged", "seen", "resolved"]
+    # the same records again: nothing is sent, opened or noted
+    before, journal = len(receiver.got), Path("runs/journals/incidents.jsonl").read_bytes()
+    assert main([*gate, "--alerts", "on", "--json"]) == 1
     assert len(receiver.got) == before
+    assert Path("runs/journals/incidents.jsonl").read_bytes() == journal
+    # the log has grown by another bad stretch: an incident that names the first
+    lines += [
+        {"id": f"n{m}{i}", "time": f"2026-01-01T00:{m:02}:{i:02}Z", "status": "error"}
+        for m in range(30, 34)
+        for i in range(10)
+    ]
+    Path("calls.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    capsys.readouterr()
+    assert main([*gate, "--alerts", "off", "--json", "--keep"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    (again,) = {name for window in told["windows"] for name in window["incidents"]} - {incident["id"]}
+    assert again in told["notes"][0]
+    assert main(["incidents", "show", again, "--store", "runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["earlier"] == incident["id"]
 
 
 def test_a_test_run_alerts_and_keeps_its_exit_code(

@@ -101,6 +101,21 @@ def test_jira_and_teams_get_theirs(
     assert path == "/jsm"
     assert headers["authorization"].endswith("a1b2c3d4-e5f6-7890-abcd-ef1234567890")
     assert "latency spike" in json.dumps(body)
+    # Teams takes adaptive cards through a workflow, over https alone: here without its encryption
+    from apprise.plugins import workflows
+
+    real = workflows.requests.post
+    monkeypatch.setattr(
+        workflows.requests, "post", lambda url, **more: real(url.replace("https:", "http:", 1), **more)
+    )
+    assert sent(f"workflows://{receiver.host}/Workflow1/Signature1") is None
+    path, headers, body = receiver.got[1]
+    assert path.startswith("/workflows/Workflow1/triggers/manual/paths/invoke?")
+    assert "sig=Signature1" in path
+    (card,) = body["attachments"]
+    assert card["contentType"] == "application/vnd.microsoft.card.adaptive"
+    for part in ("[SEV2] latency spike: latency.p95", "12 s", "https://wiki.example/latency"):
+        assert part in json.dumps(card["content"]), part
 
 
 def test_mail_goes_through_a_real_server(mailbox: tuple[int, list[Any]], sent: Callable[..., str | None]) -> None:

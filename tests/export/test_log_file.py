@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 
-from pytest_llmwatch.export import log_file, logs
-from pytest_llmwatch.model import Attempt, CaseResult, Retrieval, Score, ToolCall
+from pytest_llmwatch import pipeline_telemetry
+from pytest_llmwatch.budget_types import TelemetryOptions
+from pytest_llmwatch.export import log_file, logs, otlp_json, sampling
+from pytest_llmwatch.model import Attempt, CaseResult, Incident, Retrieval, Score, ToolCall
+from pytest_llmwatch.plugin.live_log import LiveLog
 
 EVENTS = {
     "run_started", "llm_request_started", "llm_request_completed", "llm_request_failed", "llm_request_retry",
     "llm_request_rate_limited", "llm_parse_failed", "llm_tool", "llm_retrieval", "llm_score", "llm_metric",
-    "problem", "llm_gate", "run_completed",
+    "problem", "llm_gate", "incident_opened", "incident_seen", "incident_resolved", "run_completed",
 }  # fmt: skip
 
 
@@ -35,7 +38,14 @@ def full(factory: ModuleType, calls: int = 60) -> Any:
     )  # fmt: skip
     results = list(report.run.results)
     results[0] = replace(results[0], scores=(Score("json", 0.0, None, "in-explanation"),))
-    return replace(report, run=replace(report.run, calls=tuple(made), results=tuple(results)))
+    steps = ("detected", "triaged", "seen", "resolved")
+    incident = Incident(
+        "inc-1", "SEV2", "latency_spike", "Elevated latency", ("latency.p95",),
+        timeline=tuple({"event": e, "time": report.run.time, "run": report.run.run_id} for e in steps),
+        affected={"features": {"chat": 3}}, what="in-text",
+    )  # fmt: skip
+    run = replace(report.run, calls=tuple(made), results=tuple(results))
+    return replace(report, run=run, incidents=(incident,))
 
 
 def read(report: Any, share: float = 1.0) -> list[dict[str, Any]]:
@@ -85,6 +95,13 @@ def test_a_sampled_log_keeps_all_that_failed_and_whole_tests(factory: ModuleType
     starts = Counter(e["call_id"] for e in some if e["event"] == "llm_request_started")
     ends = Counter(e["call_id"] for e in some if e["event"].endswith(("_completed", "_failed")) and "call_id" in e)
     assert set(starts) <= set(ends) | {e["call_id"] for e in some if e["event"] == "llm_request_failed"}
+    # a trace is thinned by whole tests alike, and by the same ones
+    traced = sampling.thinned(report, 0.2).run
+    assert {c.id for c in traced.calls} == set(starts)
+    assert {r.nodeid for r in report.run.results if not r.passed} <= {r.nodeid for r in traced.results}
+    spans = list(otlp_json.pieces(sampling.thinned(report, 0.2)))
+    assert len(traced.calls) < len(spans) < 0.6 * len(list(otlp_json.pieces(report)))
+    assert sampling.thinned(report, 1.0) is report
     none = read(report, 0.0)
     bad = {r.nodeid for r in report.run.results if not r.passed} | {
         c.nodeid for c in report.run.calls if c.failed or c.retries
@@ -137,6 +154,35 @@ def test_events_reach_handlers_of_the_standard_library(factory: ModuleType, tmp_
     assert "sk-proj" not in last["event"]
     rest = [json.loads(line) for line in path.read_text().splitlines()[:-1]]
     assert all(e in wanted for e in rest)
+
+
+def test_calls_are_logged_when_they_end_and_only_once(factory: ModuleType) -> None:
+    report = full(factory)
+    seen: list[dict[str, Any]] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record.__dict__["llmwatch"])
+
+    live = LiveLog(report.run.run_id, worker=False)
+    live.call(report.run.calls[0], TelemetryOptions())
+    assert live.told == set()  # nobody listens
+    logger, handler = logging.getLogger("llmwatch.events"), Keep()
+    logger.addHandler(handler)
+    try:
+        live.call(report.run.calls[1], TelemetryOptions(log_share=0.5))
+        LiveLog("r", worker=True).call(report.run.calls[1], TelemetryOptions())
+        assert seen == []
+        for call in report.run.calls[:10]:
+            live.call(call, TelemetryOptions())
+        assert live.told == {c.id for c in report.run.calls[:10]}
+        assert seen[0]["event"] == "llm_request_started"
+        assert not any("user" in e for e in seen)
+        pipeline_telemetry.deliver(report, TelemetryOptions(), live.told)
+    finally:
+        logger.removeHandler(handler)
+    names = Counter((e["event"], e.get("call_id")) for e in seen)
+    assert names == Counter((e["event"], e.get("call_id")) for e in read(report))
 
 
 def test_query_tools_load_the_log(factory: ModuleType, require: Any, tmp_path: Path) -> None:

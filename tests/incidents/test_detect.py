@@ -8,6 +8,9 @@ import pytest
 
 from pytest_llmwatch import incidents
 from pytest_llmwatch.budget import parse_budget
+from pytest_llmwatch.budget_grammar import INCIDENT_CATEGORIES
+from pytest_llmwatch.budget_types import IncidentPolicy
+from pytest_llmwatch.errors import BudgetError
 from pytest_llmwatch.incidents_catalog import categories, category, category_of, policy, runbook, runbooks
 from pytest_llmwatch.incidents_causes import _ASKS
 from pytest_llmwatch.model import Problem, Retrieval, Usage, UserOutcome
@@ -118,7 +121,7 @@ def test_a_warning_is_raised_by_its_extent(judged: Any, call: Any, slow: int, se
     assert report.verdict == "warn"
     (found,) = incidents.detect(report)
     assert found.severity == severity
-    assert incidents.detect(report, warnings=False) == ()
+    assert incidents.detect(report, options=IncidentPolicy(open="fail")) == ()
 
 
 def test_the_critical_share_of_a_cost_budget_opens_a_sev2(judged: Any, call: Any) -> None:
@@ -185,3 +188,55 @@ def test_ten_thousand_broken_rules_stay_bounded(judged: Any, call: Any) -> None:
     found = incidents.groups(report.run, many, index)
     assert len(found) == 3000
     assert {len(g.hit) for g in found} == {1}
+
+
+@pytest.mark.parametrize(
+    ("table", "severities"),
+    [
+        ("", ["SEV2", "SEV4"]),
+        ('open = "fail"', ["SEV2"]),
+        ('open = "off"', []),
+        ('ignore = ["latency_spike"]', ["SEV4"]),
+        ('fail = "SEV3"\nwarn = "SEV3"', ["SEV3", "SEV3"]),
+        ("many = 0.01", ["SEV2", "SEV3"]),
+        ("users = 1", ["SEV2", "SEV3"]),
+        ('fail = "SEV1"', ["SEV1", "SEV4"]),
+    ],
+)
+def test_the_budget_says_what_opens_one_and_how_severe_it_is(
+    judged: Any, call: Any, table: str, severities: list[str]
+) -> None:
+    calls = [call(i, latency=3.0 if 50 <= i < 60 else 0.5, user="u1" if i == 0 else None) for i in range(100)]
+    calls[0] = call(0, status="error", error="bad request", user="u1", latency=0.5)
+    rules = '[latency]\np95 = { fail = "1 s", test = false }\n[errors]\nrate = { warn = 0.001, test = false }\n'
+    text = f"{rules}[incidents]\n{table}\n"
+    report = judged(text, calls)
+    found = incidents.detect(report, options=parse_budget(text).incidents)
+    assert [i.severity for i in found] == severities
+
+
+def test_minutes_of_the_budget_stand_in_for_those_shipped_and_a_runbooks_own_win() -> None:
+    own = parse_budget('[incidents]\nexpected_minutes = 90\n[[runbook]]\ncategory = "outage"\nminutes = 5\n')
+    minutes = {n: runbook(n, (), own.runbooks, own.incidents.minutes).minutes for n in ("outage", "quality")}
+    assert minutes == {"outage": 5, "quality": 90}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            'open = "warning"',
+            "budget.toml:2: incidents.open must be one of warn, fail, off.*did you mean warn",
+        ),
+        ('ignore = ["latency"]', "out of outage, .*did you mean latency_spike"),
+        ("expected_minutes = 0", "at least 1"),
+        ("many = 5", "write 0.05 for 5 %"),
+        ('opens = "fail"', "did you mean open"),
+        ('warn = "SEV1"', r"incidents.warn \(SEV1\) is more severe than incidents.fail \(SEV2\)"),
+    ],
+)
+def test_a_bad_policy_is_one_clear_line(table: str, said: str) -> None:
+    with pytest.raises(BudgetError, match=said) as caught:
+        parse_budget(f"[incidents]\n{table}\n", display="budget.toml")
+    assert "\n" not in str(caught.value)
+    assert set(INCIDENT_CATEGORIES) == {c.id for c in categories()}

@@ -208,6 +208,11 @@ def test_history_and_its_commands_read_any_store(url: str, capsys: pytest.Captur
     assert main(args) == 0
     assert [r.id for r in store.runs()] == ["run-00", "run-10", "run-11", "zz"]
     assert [r.bodies for r in store.runs()] == [True, False, False, False]
+    # texts by size: of what is left nothing fits, and the figures stay
+    assert main(["history", "prune", "--store", url, "--keep-bodies-bytes", "0"]) == 0
+    assert "texts of 1 run" in capsys.readouterr().out
+    assert [r.bodies for r in store.runs()] == [False] * 4
+    assert store.load("run-00").results[0].scores[0].value == 0.9
     assert main(["history", "prune", "--store", url]) == 4
     assert "nothing says what to keep" in capsys.readouterr().err
 
