@@ -66,14 +66,14 @@ def columns(report: Report, index: Index, places: dict[int, tuple[int, int]], na
             "error": _coded(c.error_type for c in calls),
         },
         "num": {
-            "repeat": [c.repeat for c in calls],
-            "attempt": [c.attempt for c in calls],
-            "retries": [c.retries for c in calls],
+            "repeat": _one([c.repeat for c in calls]),
+            "attempt": _one([c.attempt for c in calls]),
+            "retries": _one([c.retries for c in calls]),
             "latency": [_scaled(c.latency, 1e5, 4) for c in calls],
             "ttft": [_scaled(c.ttft, 1e5, 3) for c in calls],
             "input": [c.usage.input_tokens for c in calls],
             "output": [c.usage.output_tokens for c in calls],
-            "cached": [c.usage.cached_tokens or 0 for c in calls],
+            "cached": _one([c.usage.cached_tokens or 0 for c in calls]),
             "usd": [_scaled(c.cost.usd, 1e9, 3) for c in calls],
         },
         "time": _deltas(starts),
@@ -157,7 +157,12 @@ def _coded(values: Iterable[str | None]) -> JSON:
     """Return [distinct values, index of each row's value or -1]."""
     codes: dict[str, int] = {}
     rows = [-1 if v is None else codes.setdefault(v, len(codes)) for v in values]
-    return [list(codes), rows]
+    return [list(codes), _one(rows)]
+
+
+def _one(column: list[int]) -> JSON:
+    """Return the column, or its value alone where all rows have the same: nothing to unpack and to read."""
+    return column[0] if column and len(set(column)) == 1 else column
 
 
 def _node(call: Call) -> str | None:

@@ -40,8 +40,9 @@ def test_no_view_has_a_serious_finding(
     open_page: Callable[..., Any], small: Any, grave: Any, scheme: str, width: int
 ) -> None:
     report = small
-    page = open_page(html.render(report), scheme=scheme, width=width, bypass_csp=True).page
-    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    opened = open_page(html.render(report), scheme=scheme, width=width, bypass_csp=True)
+    page = opened.page
+    opened.unfold()
     assert grave(page) == []
     page.evaluate("id => { location.hash = '#c-' + id; }", report.run.calls[1].id)
     page.wait_for_selector("#detail .waterfall")

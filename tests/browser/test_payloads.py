@@ -58,7 +58,7 @@ def test_fifty_payloads_do_nothing_with_the_policy_and_without_it(
     for bypass in (False, True):
         opened = open_page(text, bypass_csp=bypass)
         page = opened.page
-        page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        opened.unfold()
         for call in report.run.calls[: len(PAYLOADS)]:
             page.evaluate("id => { location.hash = '#c-' + id; }", call.id)
             page.wait_for_function("id => document.querySelector('#detail').textContent.includes(id)", arg=call.id)

@@ -163,19 +163,35 @@ def test_behind_a_rule_are_the_calls_that_break_it(report: Report) -> None:
     found = rule_calls.by_rule(report, view.rules(report))
     limit = 1.8
     slow = [i for i, c in enumerate(report.run.calls) if c.latency is not None and c.latency > limit]
-    assert found["latency.p95"] == slow
+    assert sorted(found["latency.p95"]) == slow
+    p95 = next(v for v in report.verdicts if v.rule == "latency.p95")
+    assert [report.run.calls[i].id for i in found["latency.p95"][: len(p95.worst)]] == list(p95.worst), (
+        "worst first"
+    )
     assert "latency.p50" not in found, "it holds"
     scoped = found["scope.feature:refunds.quality.groundedness"]
     named = next(v for v in report.verdicts if v.scope)
     own = {i for i in scoped if report.run.calls[i].feature == "refunds"}
     assert own
     assert set(scoped) - own <= {i for i, c in enumerate(report.run.calls) if c.id in named.worst}
-    assert rule_calls.packed([3, 5, 9]) == [3, 2, 4]
+    assert rule_calls.packed([3, 9, 5]) == [3, 6, -4]
+    given = {"worst": (), "delta": None, "layer": "cost", "limit": 60.0, "unit": "tokens"}
+    wordy = replace(p95, rule="tokens.output_per_call", metric="output_tokens", **given)
+    passed = replace(
+        p95, rule="quality.pass_rate", metric="passed", **given | {"layer": "quality", "unit": "ratio"}
+    )
+    more = replace(report, verdicts=(wordy, passed))
+    found = rule_calls.by_rule(more, view.rules(more))
+    assert found["tokens.output_per_call"] == [
+        i for i, c in enumerate(report.run.calls) if (c.usage.output_tokens or 0) > 60
+    ]
+    missed = {c for r in report.run.results if not r.passed for c in r.call_ids}
+    assert {report.run.calls[i].id for i in found["quality.pass_rate"]} == missed
 
 
 def test_the_page_has_all_parts_in_order_and_an_action_on_each_broken_rule(page: str, report: Report) -> None:
-    parts = ("rules", "incidents", "changes", "worst", "cases", "failures", "history", "latency", "cost",
-             "retrieval", "traces", "calls", "about")  # fmt: skip
+    parts = ("rules", "changes", "worst", "cases", "failures", "history", "latency", "cost",
+             "retrieval", "traces", "incidents", "calls", "about")  # fmt: skip
     places = [page.index(f'<section id="{name}">') for name in parts]
     assert places == sorted(places)
     assert page.index('class="panels"') < places[0]
