@@ -40,7 +40,10 @@ from pytest_llmwatch.report.view import RuleRow
 _FACETS = {"model": "model", "feature": "feature", "team": "team", "prompt_version": "prompt", "set": "set"}
 _SCRIPTS = ("core.js", "table.js", "detail.js", "main.js")
 _PARTS = ("incidents", "changes", "history", "traces")
-_SPACES = re.compile(r"""('(?:\\.|[^'\\\n])*'|/[^\s/*](?:\\.|[^/\\\n])*/[gu]?)|[ ]*([=>,;{}():?&|<]+)[ ]*""")
+_SPACES = re.compile(
+    r"""('(?:\\.|[^'\\\n])*'|/[^\s/*](?:\\.|[^/\\\n])*/[gu]?)"""  # a quote or a pattern stays
+    r"""|[ ]*([=>,;{}():?&|<!]+)[ ]*|(?<=[\w)\]']) ([+*]) (?=[\w(\['])"""
+)
 _CARDS, _MORE, _GROUPS = 3, 7, 8
 _CARD_TEXT = 2400
 _CASE_ROWS, _CASE_ROWS_BARE = 120, 20
@@ -93,7 +96,7 @@ def _asset(*names: str) -> str:
         text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
         return re.sub(r"\s*([{};])\s*", r"\1", text.replace(": ", ":").replace(", ", ","))
     # what a script says as well without: notes at the end of a line, spaces outside of quotes and patterns
-    return _SPACES.sub(lambda m: m[1] or m[2], re.sub(r"  // .*", "", text))
+    return _SPACES.sub(lambda m: m[1] or m[2] or m[3], re.sub(r"  // .*", "", text))
 
 
 def _hash(text: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _LONG_NAME = 24
+_BLOCKS = "article|caption|colgroup|d[dlt]|details|figure|li|ol|p|section|t(?:able|body|d|h|head|r)|ul"
 
 
 def visible(text: object) -> Markup:
@@ -102,11 +103,12 @@ def environment() -> jinja2.Environment:
     import jinja2
 
     class Loader(jinja2.PackageLoader):
-        """Drops the templates' own indentation: a tenth of the page."""
+        """Drops the templates' own indentation and the ends of lines before blocks: a tenth of the page."""
 
         def get_source(self, environment: jinja2.Environment, template: str) -> Any:
             source, path, uptodate = super().get_source(environment, template)
-            return re.sub(r"\n[ \t]+", "\n", source), path, uptodate
+            source = re.sub(r"\n[ \t]+", "\n", source)
+            return re.sub(rf"\n+(?=</?(?:{_BLOCKS})\b)", "", source), path, uptodate
 
     env = jinja2.Environment(
         loader=Loader("pytest_llmwatch", "report/templates"),

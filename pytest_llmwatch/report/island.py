@@ -54,6 +54,7 @@ def columns(report: Report, index: Index, places: dict[int, tuple[int, int]], na
         "id": short_ids([c.id for c in calls]),
         "dict": {
             "status": _coded(c.status for c in calls),
+            "passed": _coded(_judged(r) for r in results),
             "outcome": _coded(r.outcome if r else None for r in results),
             "model": _coded(c.response_model or c.model for c in calls),
             "feature": _coded(c.feature for c in calls),
@@ -136,6 +137,13 @@ def _body(call: Call, index: Index, traces: Traces | None) -> JSON:
     case = Worst(call, index.results.get(call.id), None)
     trace = plain(traces.of(call.trace_id)) if traces is not None else None
     return {**bodies.body(case, _TEXT), "id": call.id, "facts": bodies.facts(call), "trace": trace}
+
+
+def _judged(result: CaseResult | None) -> str | None:
+    """Return whether a call's case passed by its scores, None where nothing was scored."""
+    if result is None or not result.scores:
+        return None
+    return "passed" if result.passed else "low score"
 
 
 def _not_passed(result: CaseResult | None) -> bool:

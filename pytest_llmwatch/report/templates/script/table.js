@@ -1,5 +1,5 @@
 // The table of calls: columns, search, facets, sorting, and a list that draws only the rows in view.
-const FACETS = [['status', 'Any status'], ['outcome', 'Any outcome'], ['model', 'Any model'], ['feature', 'Any feature'],
+const FACETS = [['status', 'Any status'], ['outcome', 'Any outcome'], ['passed', 'Any score'], ['model', 'Any model'], ['feature', 'Any feature'],
   ['team', 'Any team'], ['prompt', 'Any prompt version'], ['set', 'Any set'], ['error', 'Any error']];
 const HEIGHT = 34, EXTRA = 12;
 
@@ -257,7 +257,7 @@ class Table {
   row(at) {
     const c = this.calls, row = this.rows[at], status = c.text('status', row), outcome = c.text('outcome', row);
     const failed = status !== 'success', bad = outcome === 'failed' || outcome === 'error';
-    const [mark, word, state] = failed ? ['✗', words(status), 'broken'] : bad ? ['✗', 'test ' + words(outcome), 'broken'] : ['✓', 'ok', 'holds'];
+    const [mark, word, state] = failed ? ['✗', words(status), 'broken'] : bad ? ['✗', 'test ' + words(outcome), 'broken'] : c.text('passed', row) === 'low score' ? ['✗', 'low score', 'broken'] : ['✓', 'ok', 'holds'];
     const cell = (kind, ...inside) => make('div', { role: 'gridcell', class: kind }, ...inside);
     const latency = c.seconds('latency', row), slow = c.data.slow !== null && latency !== null && latency > c.data.slow;
     const bar = make('i', {});
