@@ -88,7 +88,9 @@ def _distinct(actions: Iterable[str]) -> tuple[str, ...]:
         words = action.rstrip(".").casefold()
         if any(words in other.casefold() for other in kept):
             continue
-        kept.append(action)
+        # the longer text takes the place of the shorter: what is first stays first
+        at = next((i for i, other in enumerate(kept) if other.rstrip(".").casefold() in words), len(kept))
+        kept[at : at + 1] = [action]
     return tuple(kept)
 
 
