@@ -42,12 +42,12 @@ _VIEWS = (
     ("demo", "report-narrow", 390, 844, False, "", ""),
     ("story", "report-changes", 1100, 860, False, "#changes", ""),
     ("story", "report-trace", 1100, 700, False, "#traces", "#traces a.open"),
-    ("terminal", "terminal", 960, 100, True, "", ""),
+    ("terminal", "terminal", 860, 100, True, "", ""),
 )
 _TERMINAL = (
     "<!doctype html><meta charset=utf-8><style>body{margin:0;background:#16191d;color:#d8dbd6;width:max-content}"
-    "pre{margin:0;padding:16px 20px;font:13px/1.4 'DejaVu Sans Mono',monospace}.s1{font-weight:700}"
-    ".s2{color:#8b939c}.s31{color:#ff8a65}.s32{color:#5fcdaa}.s33{color:#e9b950}.s36{color:#7fc4e8}</style><pre>"
+    "pre{margin:0;padding:16px 20px;font:12px/1.35 'DejaVu Sans Mono',monospace}.s1{font-weight:700}"
+    ".s2{color:#8b939c}.s35{color:#cba8f0}.s31{color:#ff8a65}.s32{color:#5fcdaa}.s33{color:#e9b950}.s36{color:#7fc4e8}</style><pre>"
 )
 
 
@@ -157,7 +157,9 @@ def photograph(pages: dict[str, Path], folder: Path) -> None:
             )
             tab = context.new_page()
             tab.goto(pages[page].as_uri() + fragment)
-            tab.wait_for_timeout(2000)
+            if page != "terminal":
+                tab.wait_for_selector("html[data-ready]")
+            tab.wait_for_timeout(500)
             if click:
                 tab.click(click)
                 tab.wait_for_timeout(500)

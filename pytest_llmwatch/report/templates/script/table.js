@@ -94,9 +94,10 @@ class Calls {
     let least = Infinity, most = -Infinity;
     for (const key of keys) if (key !== null) { if (key < least) least = key; if (key > most) most = key; }
     const span = most >= least ? most - least + 1 : 0, packed = new Float64Array(n);
+    const unit = Math.ceil((span * n) / 2 ** 52) || 1;  // coarser where both would not fit into one number
     for (let row = 0; row < n; row += 1) {
       const key = keys[row];
-      packed[row] = (key === null ? span : down ? most - key : key - least) * n + row;
+      packed[row] = Math.ceil((key === null ? span : down ? most - key : key - least) / unit) * n + row;
     }
     packed.sort();
     const rows = Array.from(packed, (value) => value % n);
