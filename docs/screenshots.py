@@ -41,7 +41,7 @@ _VIEWS = (
     ("demo", "report-calls", 1100, 700, False, "#calls?rule=quality.pass_rate", ""),
     ("demo", "report-narrow", 390, 844, False, "", ""),
     ("story", "report-changes", 1100, 860, False, "#changes", ""),
-    ("story", "report-trace", 1100, 700, False, "#traces", "#traces a.open"),
+    ("story", "report-trace", 1100, 700, False, "#traces", ".waterfall .call a"),
     ("terminal", "terminal", 860, 100, True, "", ""),
 )
 _TERMINAL = (
