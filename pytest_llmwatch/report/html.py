@@ -96,7 +96,8 @@ def _asset(*names: str) -> str:
         text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
         return re.sub(r"\s*([{};])\s*", r"\1", text.replace(": ", ":").replace(", ", ","))
     # what a script says as well without: notes at the end of a line, spaces outside of quotes and patterns
-    return _SPACES.sub(lambda m: m[1] or m[2] or m[3], re.sub(r"  // .*", "", text))
+    text = _SPACES.sub(lambda m: m[1] or m[2] or m[3], re.sub(r"  // .*", "", text))
+    return re.sub(r"([{,;])\n", r"\1", text)
 
 
 def _hash(text: str) -> str:

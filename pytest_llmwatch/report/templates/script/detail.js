@@ -118,6 +118,8 @@ class Detail {
       return;
     }
     const part = (heading, node) => rest.append(make('h3', {}, heading), node);
+    const wrong = body.facts.find(([key]) => key === 'error');
+    if (wrong) part('Error', show(make('p', { class: 'error' }), wrong[1]));
     if (body.output) part('Output', texts(body.output, body.evidence));
     if (body.scores.length) part('Scores', scoreList(body));
     if (body.trace) part('Trace, ' + body.trace.time, waterfall(body.trace, body.id));
