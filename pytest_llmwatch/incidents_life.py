@@ -177,7 +177,7 @@ def advance(
     steps = [*_entries(i for i in mine if i.id in touched), *new]
     told = {i.id: i for i in fold(steps)[0]}
     mended = tuple(told[i] for i in dict.fromkeys(touched) if i in told)
-    return new, tuple(sorted(mended, key=lambda i: (i.state not in OPEN, i.severity, i.category, i.id)))
+    return new, tuple(sorted(mended, key=lambda i: (i.state not in OPEN, i.severity, i.category, i.rules, i.id)))
 
 
 def _entries(known: Iterable[Incident]) -> list[dict[str, Any]]:

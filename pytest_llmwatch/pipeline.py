@@ -448,7 +448,7 @@ def stored_report(run: Run, ref: str, store: str | Path) -> Report:
     """Return the report of a stored run with the verdicts that it was stored with."""
     from pytest_llmwatch import measure
     from pytest_llmwatch.codec import decode
-    from pytest_llmwatch.model import Verdict
+    from pytest_llmwatch.model import Incident, Verdict
 
     aggregates = measure.aggregates(run)
     if Path(ref).is_file() and Path(ref).name != "run.json":
@@ -464,5 +464,6 @@ def stored_report(run: Run, ref: str, store: str | Path) -> Report:
         notes=tuple(data.get("notes", ())),
         budget=data.get("budget"),
         alpha_by_family=data.get("alpha_by_family") or {},
+        incidents=tuple(decode(Incident, d) for d in data.get("incidents") or ()),
         presentation=decode(Presentation, data.get("presentation") or {}),
     )

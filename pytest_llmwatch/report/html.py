@@ -40,6 +40,10 @@ from pytest_llmwatch.report.view import RuleRow
 _FACETS = {"model": "model", "feature": "feature", "team": "team", "prompt_version": "prompt", "set": "set"}
 _SCRIPTS = ("core.js", "table.js", "detail.js", "main.js")
 _PARTS = ("incidents", "changes", "history", "traces")
+_SPACES = re.compile(
+    r"""('(?:\\.|[^'\\\n])*'|/[^\s/*](?:\\.|[^/\\\n])*/[gu]?)"""  # a quote or a pattern stays
+    r"""|[ ]*([=>,;{}():?&|<!]+)[ ]*|(?<=[\w)\]']) ([+*]) (?=[\w(\['])"""
+)
 _CARDS, _MORE, _GROUPS = 3, 7, 8
 _CARD_TEXT = 2400
 _CASE_ROWS, _CASE_ROWS_BARE = 120, 20
@@ -90,8 +94,10 @@ def _asset(*names: str) -> str:
     text = "\n".join(line for line in lines if line and not line.startswith("// ")) + "\n"
     if names[0].endswith(".css"):
         text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
-        text = re.sub(r"\s*([{};])\s*", r"\1", text.replace(": ", ":").replace(", ", ","))
-    return text
+        return re.sub(r"\s*([{};])\s*", r"\1", text.replace(": ", ":").replace(", ", ","))
+    # what a script says as well without: notes at the end of a line, spaces outside of quotes and patterns
+    text = _SPACES.sub(lambda m: m[1] or m[2] or m[3], re.sub(r"  // .*", "", text))
+    return re.sub(r"([{,;])\n", r"\1", text)
 
 
 def _hash(text: str) -> str:
@@ -118,9 +124,10 @@ def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
         "fact_names": {"cost": "cost", "duration": "time taken"},
         "problems": _problems(report),
         "incidents": incidents.rows(report),
+        "alphas": [(k, f"{v:.2g}") for k, v in sorted(report.alpha_by_family.items())],
         "environment": _environment(report),
-        "alphas": [(k, f"{v:g}") for k, v in sorted(report.alpha_by_family.items())],
     }
+    context["incident_of"] = incidents.anchors(context["incidents"])
     context |= _rules(rows)
     context |= _worst(report, rows, index, options)
     context |= _cases(report, options)
@@ -414,11 +421,11 @@ def _contents(context: dict[str, Any]) -> list[_Item]:
     broken = sum(r.state == "broken" for layer in layers for r in layer.open)
     count = sum(p[1] for p in context["problems"])
     problems = (count, _Item("problems", "Problems", f"{count:,}", "blind"))
+    opened = sum(row.open for row in context["incidents"])
     early = context["report"].verdict == "error"
     items = [
         *([problems] if early else []),
         (True, _Item("rules", "Rules", f"{broken} broken" if broken else None, "broken")),
-        (context["incidents"], _Item("incidents", "Incidents", f"{len(context['incidents'])}", "broken")),
         (context["changes"], _Item("changes", "What changed")),
         (context["worst"], _Item("worst", "Worst cases")),
         *([] if early else [problems]),
@@ -431,6 +438,7 @@ def _contents(context: dict[str, Any]) -> list[_Item]:
         (context["agents"], _Item("agents", "Agents")),
         (context["retrievals"], _Item("retrieval", "Retrieval")),
         (context["traces"], _Item("traces", "Traces", f"{context['trace_count']:,}")),
+        (context["incidents"], _Item("incidents", "Incidents", f"{opened}" if opened else None, "broken")),
         (context["report"].run.calls, _Item("calls", "Calls", f"{len(context['report'].run.calls):,}")),
         (True, _Item("about", "About")),
     ]

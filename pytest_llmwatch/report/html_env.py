@@ -16,11 +16,23 @@ if TYPE_CHECKING:
     import jinja2
 
 
+_LONG_NAME = 24
+_BLOCKS = "article|caption|colgroup|d[dlt]|details|figure|li|ol|p|section|t(?:able|body|d|h|head|r)|ul"
+
+
 def visible(text: object) -> Markup:
     """Return ``text`` escaped, with control, bidirectional and invisible characters shown as their code."""
     # none of these characters means anything in HTML, so they can be replaced after escaping
     safe = str(escape(str(text).replace("\r\n", "\n")))
     return Markup(CONTROL.sub(_control, safe))  # noqa: S704 - escaped above, and _control makes plain markup
+
+
+def breakable(text: object) -> Markup:
+    """Return a name as `visible` does, with places where a line may break: after a stop, colon, underscore."""
+    safe = str(escape(str(text)))
+    if len(safe) > _LONG_NAME:
+        safe = re.sub(r"([.:_])(?=\w)", r"\1<wbr>", safe)
+    return Markup(CONTROL.sub(_control, safe))  # noqa: S704 - escaped above
 
 
 def _control(match: re.Match[str]) -> str:
@@ -91,11 +103,12 @@ def environment() -> jinja2.Environment:
     import jinja2
 
     class Loader(jinja2.PackageLoader):
-        """Drops the templates' own indentation: a tenth of the page."""
+        """Drops the templates' own indentation and the ends of lines before blocks: a tenth of the page."""
 
         def get_source(self, environment: jinja2.Environment, template: str) -> Any:
             source, path, uptodate = super().get_source(environment, template)
-            return re.sub(r"\n[ \t]+", "\n", source), path, uptodate
+            source = re.sub(r"\n[ \t]+", "\n", source)
+            return re.sub(rf"\n+(?=</?(?:{_BLOCKS})\b)", "", source), path, uptodate
 
     env = jinja2.Environment(
         loader=Loader("pytest_llmwatch", "report/templates"),
@@ -105,8 +118,8 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     env.filters |= {
-        "vis": visible, "plain": plain, "short": short, "slug": slug, "tone": tone, "tail": tail, "label": label,
-        "headline": headline, "first_action": first_action,
+        "vis": visible, "wrap": breakable, "plain": plain, "short": short, "slug": slug, "tone": tone,
+        "tail": tail, "label": label, "headline": headline, "first_action": first_action,
         "focusable": focusable, "value": fmt.value, "percent": fmt.percent,
     }  # fmt: skip
     return env

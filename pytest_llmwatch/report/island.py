@@ -54,6 +54,7 @@ def columns(report: Report, index: Index, places: dict[int, tuple[int, int]], na
         "id": short_ids([c.id for c in calls]),
         "dict": {
             "status": _coded(c.status for c in calls),
+            "passed": _coded(_judged(r) for r in results),
             "outcome": _coded(r.outcome if r else None for r in results),
             "model": _coded(c.response_model or c.model for c in calls),
             "feature": _coded(c.feature for c in calls),
@@ -66,14 +67,14 @@ def columns(report: Report, index: Index, places: dict[int, tuple[int, int]], na
             "error": _coded(c.error_type for c in calls),
         },
         "num": {
-            "repeat": [c.repeat for c in calls],
-            "attempt": [c.attempt for c in calls],
-            "retries": [c.retries for c in calls],
+            "repeat": _one([c.repeat for c in calls]),
+            "attempt": _one([c.attempt for c in calls]),
+            "retries": _one([c.retries for c in calls]),
             "latency": [_scaled(c.latency, 1e5, 4) for c in calls],
             "ttft": [_scaled(c.ttft, 1e5, 3) for c in calls],
             "input": [c.usage.input_tokens for c in calls],
             "output": [c.usage.output_tokens for c in calls],
-            "cached": [c.usage.cached_tokens or 0 for c in calls],
+            "cached": _one([c.usage.cached_tokens or 0 for c in calls]),
             "usd": [_scaled(c.cost.usd, 1e9, 3) for c in calls],
         },
         "time": _deltas(starts),
@@ -138,6 +139,13 @@ def _body(call: Call, index: Index, traces: Traces | None) -> JSON:
     return {**bodies.body(case, _TEXT), "id": call.id, "facts": bodies.facts(call), "trace": trace}
 
 
+def _judged(result: CaseResult | None) -> str | None:
+    """Return whether a call's case passed by its scores, None where nothing was scored."""
+    if result is None or not result.scores:
+        return None
+    return "passed" if result.passed else "low score"
+
+
 def _not_passed(result: CaseResult | None) -> bool:
     return result is not None and not result.passed
 
@@ -157,7 +165,12 @@ def _coded(values: Iterable[str | None]) -> JSON:
     """Return [distinct values, index of each row's value or -1]."""
     codes: dict[str, int] = {}
     rows = [-1 if v is None else codes.setdefault(v, len(codes)) for v in values]
-    return [list(codes), rows]
+    return [list(codes), _one(rows)]
+
+
+def _one(column: list[int]) -> JSON:
+    """Return the column, or its value alone where all rows have the same: nothing to unpack and to read."""
+    return column[0] if column and len(set(column)) == 1 else column
 
 
 def _node(call: Call) -> str | None:

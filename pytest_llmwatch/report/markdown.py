@@ -153,9 +153,11 @@ def _incidents(report: Report) -> Iterator[str]:
     for row in incidents.rows(report)[:10]:
         i = row.incident
         icon = _ICONS["broken" if row.state == "broken" else "warn" if row.state == "warn" else "holds"]
-        yield f"- {icon} {i.severity} **{escape(i.title)}** {code(i.id)}, {i.state}: {escape(i.what, 400)}"
-        for name, text in row.facts[1:4]:
-            yield f"  - {name}: {escape(text, 400)}"
+        yield f"- {icon} {i.severity} **{escape(i.title)}** {code(i.id)}, {i.state}: {escape(row.what, 400)}"
+        if told := "; ".join(t for t in (row.seen, row.extent) if t):
+            yield f"  - {escape(told, 400)}"
+        if row.causes:
+            yield f"  - likely causes: {escape('; '.join(row.causes), 400)}"
         if row.actions:
             yield f"  - do: {escape('; '.join(row.actions[:3]))}"
         if row.url:

@@ -19,11 +19,22 @@ _SCOPES: Mapping[str, Callable[[Call], object]] = {
 }
 
 
-def by_rule(report: Report, rows: Sequence[RuleRow]) -> dict[str, list[int]]:
-    """Return the rows of the calls behind each rule that broke or warns, at most 2,000 a rule, in run order.
+_FIGURES: Mapping[str, Callable[[Call], float | None]] = {
+    "latency": lambda c: c.latency,
+    "ttft": lambda c: c.ttft,
+    "cost_usd": lambda c: c.cost.usd,
+    "input_tokens": lambda c: c.usage.input_tokens,
+    "output_tokens": lambda c: c.usage.output_tokens,
+    "tokens.max_output": lambda c: c.usage.output_tokens,
+}
 
-    Beside the worst cases that the gate names: calls beyond a limit on latency, failed calls of a rule on errors,
-    calls whose score is under its own threshold or the rule's limit.
+
+def by_rule(report: Report, rows: Sequence[RuleRow]) -> dict[str, list[int]]:
+    """Return the rows of the calls behind each rule that broke or warns, at most 2,000 a rule.
+
+    First the worst cases that the gate names, in its order; then in run order calls beyond a limit on latency,
+    cost or tokens, failed calls of a rule on errors, calls of cases that did not pass, and calls whose score is
+    under its own threshold or the rule's limit.
     """
     places = {c.id: i for i, c in enumerate(report.run.calls)}
     results = {call: r for r in report.run.results for call in r.call_ids}
@@ -31,19 +42,19 @@ def by_rule(report: Report, rows: Sequence[RuleRow]) -> dict[str, list[int]]:
     for row in rows:
         if row.state not in ("broken", "warn", "waived"):
             continue
-        found = {places[i] for i in row.verdict.worst if i in places}
+        found = dict.fromkeys(places[i] for i in row.verdict.worst if i in places)
         for place, call in enumerate(report.run.calls):
             if len(found) >= _MOST:
                 break
             if _inside(row.verdict.scope, call) and _beyond(row.verdict, call, results.get(call.id)):
-                found.add(place)
+                found[place] = None
         if found:
-            out[row.rule] = sorted(found)
+            out[row.rule] = list(found)
     return out
 
 
 def packed(rows: Sequence[int]) -> list[int]:
-    """Return ascending rows as differences, which compress to little."""
+    """Return rows as differences, which compress to little."""
     return [row - before for before, row in zip([0, *rows], rows, strict=False)]
 
 
@@ -61,9 +72,12 @@ def _beyond(v: Verdict, call: Call, result: CaseResult | None) -> bool:
     if v.metric in ("errors", "error") or ".errors." in f".{v.rule}":
         return call.failed
     limit = v.limit if v.limit is not None and v.tier != "warn" else v.warn_limit
-    if v.unit == "s" and limit is not None and v.delta is None:
-        time = call.ttft if "ttft" in v.rule else call.latency
-        return time is not None and time > limit
+    if v.metric in _FIGURES and v.delta is None:
+        figure = _FIGURES[v.metric](call)
+        # of a limit on the sum of a run no single call is the cause: the worst that the gate names stand for it
+        return limit is not None and figure is not None and figure > limit
+    if v.metric == "passed":
+        return result is not None and not result.passed
     name = scorer_of(v)
     score = result.score(name) if result is not None and name is not None else None
     if score is None or score.value is None:

@@ -69,6 +69,13 @@ class Opened:
     errors: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
 
+    def unfold(self) -> None:
+        """Open all that is folded, and lay out what a browser leaves out while it is out of sight."""
+        self.page.evaluate(
+            "document.querySelectorAll('details').forEach((d) => { d.open = true; });"
+            "document.querySelectorAll('main > section').forEach((p) => p.style.contentVisibility = 'visible')"
+        )
+
 
 @pytest.fixture
 def open_page(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.browser
 def walk(page: Any, factory: ModuleType) -> None:
     """Open everything that shows a model's words: cards, details, every hostile call, search and filters."""
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    page.evaluate("document.querySelectorAll('section').forEach((p) => p.style.contentVisibility = 'visible')")
     for call in factory.make_report(60).run.calls[: len(factory.HOSTILE)]:
         page.evaluate("id => { location.hash = '#c-' + id; }", call.id)
         page.wait_for_selector("#detail h3")

@@ -169,14 +169,17 @@ def test_the_theme_follows_the_system_and_the_button_changes_it(open_page: Calla
     assert paper(dark) == paper(light) != before
 
 
-@pytest.mark.parametrize("width", [375, 768, 1024, 1600])
-def test_no_width_scrolls_sideways(width: int, open_page: Callable[..., Any], text: str) -> None:
-    page = open_page(text, width=width).page
-    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.evaluate("location.hash = document.querySelector('a[href^=\"#c-\"]').hash")
-    page.wait_for_selector("#detail h3")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+def test_no_width_scrolls_sideways(open_page: Callable[..., Any], text: str) -> None:
+    opened = open_page(text)
+    page = opened.page
+    opened.unfold()
+    for call in (False, True):
+        if call:
+            page.evaluate("location.hash = document.querySelector('a[href^=\"#c-\"]').hash")
+            page.wait_for_selector("#detail h3")
+        for width in (1600, 1024, 768, 375):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_passing_report_opens_too(open_page: Callable[..., Any], factory: ModuleType) -> None:

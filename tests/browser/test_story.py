@@ -65,16 +65,17 @@ def test_without_scripts_the_past_and_the_traces_are_there(open_page: Callable[.
     assert page.is_visible("#failures")
 
 
-@pytest.mark.parametrize("width", [375, 1600])
-def test_no_part_is_wider_than_the_page(width: int, open_page: Callable[..., Any], text: str) -> None:
-    page = open_page(text, width=width).page
-    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def test_print_leaves_out_what_only_a_screen_can_use(open_page: Callable[..., Any], text: str) -> None:
-    page = open_page(text).page
+def test_no_part_is_wider_than_the_page_nor_than_paper(open_page: Callable[..., Any], text: str) -> None:
+    opened = open_page(text)
+    page = opened.page
+    opened.unfold()
+    for width in (1600, 375):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # what only a screen can use is not printed
     page.emulate_media(media="print")
+    page.set_viewport_size({"width": 760, "height": 1000})  # A4 between its margins
+    assert page.evaluate("document.documentElement.scrollWidth") <= 760
     assert page.is_visible("#changes")
     assert page.is_visible(".panels")
     assert not page.is_visible(".rail")

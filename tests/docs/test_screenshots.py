@@ -34,12 +34,18 @@ def test_a_capture_keeps_what_matters_and_drops_what_varies(screenshots: ModuleT
     folder = Path("/tmp/x/llmwatch-report")
     printed = (
         "..F [100%]\n=== llm quality gate: FAIL ===\nrun 20261121-125314-5a2a91 · 217 calls · $0.0037 · 13.4 s\n\n"
-        "  ✗ quality.x  0.30\n\nhtml report: /tmp/x/llmwatch-report/report.html · run:\n"
+        "  \x1b[31m\x1b[1m✗\x1b[0m quality.x  0.30\n  SEV2  <b> (triaged, inc-20261121-0a1b2c)\n\n"
+        "html report: /tmp/x/llmwatch-report/report.html · run:\n"
         "/tmp/x/llmwatch-report/run.json\n"
         "next: pytest a runs it\n=== short test summary info ===\nFAILED x\n"
     )
     text = screenshots.capture(printed, folder)
-    assert "quality.x  0.30" in text
+    assert "  ✗ quality.x  0.30" in text
+    assert "(triaged, inc-20261120-000001)" in text
+    shown = screenshots.terminal_page(printed)
+    assert '<span class="s1 s31">✗</span><span class=""> quality.x' in shown
+    assert "&lt;b&gt;" in shown
+    assert "short test summary" not in shown
     assert text.endswith("run: llmwatch-report/run.json\nnext: pytest a runs it\n")
     assert not re.search(r"/tmp|13\.4|5a2a91|FAILED|100%", text)
     again = (

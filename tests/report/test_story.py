@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_llmwatch.model import Baseline, BaselineCase, Call, CaseResult, Report, Retrieval, Run, Score, Span
-from pytest_llmwatch.report import changes, html, panels, retrieval, rule_calls, trend, view, waterfall
+from pytest_llmwatch.report import changes, html, incidents, panels, retrieval, rule_calls, trend, view, waterfall
 from pytest_llmwatch.report.cases import Index
 from pytest_llmwatch.report.diff import words
 from pytest_llmwatch.report.html import HtmlOptions
@@ -163,27 +163,73 @@ def test_behind_a_rule_are_the_calls_that_break_it(report: Report) -> None:
     found = rule_calls.by_rule(report, view.rules(report))
     limit = 1.8
     slow = [i for i, c in enumerate(report.run.calls) if c.latency is not None and c.latency > limit]
-    assert found["latency.p95"] == slow
+    assert sorted(found["latency.p95"]) == slow
+    p95 = next(v for v in report.verdicts if v.rule == "latency.p95")
+    assert [report.run.calls[i].id for i in found["latency.p95"][: len(p95.worst)]] == list(p95.worst), (
+        "worst first"
+    )
     assert "latency.p50" not in found, "it holds"
     scoped = found["scope.feature:refunds.quality.groundedness"]
     named = next(v for v in report.verdicts if v.scope)
     own = {i for i in scoped if report.run.calls[i].feature == "refunds"}
     assert own
     assert set(scoped) - own <= {i for i, c in enumerate(report.run.calls) if c.id in named.worst}
-    assert rule_calls.packed([3, 5, 9]) == [3, 2, 4]
+    assert rule_calls.packed([3, 9, 5]) == [3, 6, -4]
+    given = {"worst": (), "delta": None, "layer": "cost", "limit": 60.0, "unit": "tokens"}
+    wordy = replace(p95, rule="tokens.output_per_call", metric="output_tokens", **given)
+    passed = replace(
+        p95, rule="quality.pass_rate", metric="passed", **given | {"layer": "quality", "unit": "ratio"}
+    )
+    more = replace(report, verdicts=(wordy, passed))
+    found = rule_calls.by_rule(more, view.rules(more))
+    assert found["tokens.output_per_call"] == [
+        i for i, c in enumerate(report.run.calls) if (c.usage.output_tokens or 0) > 60
+    ]
+    missed = {c for r in report.run.results if not r.passed for c in r.call_ids}
+    assert {report.run.calls[i].id for i in found["quality.pass_rate"]} == missed
 
 
 def test_the_page_has_all_parts_in_order_and_an_action_on_each_broken_rule(page: str, report: Report) -> None:
-    parts = ("rules", "incidents", "changes", "worst", "cases", "failures", "history", "latency", "cost",
-             "retrieval", "traces", "calls", "about")  # fmt: skip
+    parts = ("rules", "changes", "worst", "cases", "failures", "history", "latency", "cost",
+             "retrieval", "traces", "incidents", "calls", "about")  # fmt: skip
     places = [page.index(f'<section id="{name}">') for name in parts]
     assert places == sorted(places)
     assert page.index('class="panels"') < places[0]
     assert page.count('<p class="first">') == sum(r.state == "broken" for r in view.rules(report))
     assert 'href="#calls?rule=latency.p95&amp;sort=-latency"' in page
+    # the incident stands at the top and beside its rule, and each link has its end
+    assert page.index('<p class="now">') < places[0]
+    assert page.count('href="#inc-20261120-1"') == 2
+    assert page.count('id="inc-20261120-1"') == 1
 
 
 def test_a_page_without_bodies_tells_no_text_of_either_run(report: Report) -> None:
     bare = html.render(report, HtmlOptions(bodies="none"))
     assert '<section id="changes">' in bare
     assert "no questions asked" not in bare
+
+
+def test_an_incident_says_each_thing_once_and_a_resolved_one_asks_for_nothing(report: Report) -> None:
+    found = replace(
+        report.incidents[0],
+        what="quality.groundedness: quality.groundedness 0.31 is under 0.6, and 1 more rule",
+        since={"run_id": report.run.run_id, "commit": "41ab9e3"},
+        actions=(
+            "tighten the grounding",
+            "validate and retry",
+            "tighten the grounding: answer from the context only",
+        ),
+        diagnosis=({"step": "which answers", "answer": "0 of 2 facts"}, {"step": "asked", "answer": None}),
+    )
+    gone = replace(found, id="inc-20261119-2", state="resolved", since={"run_id": "earlier", "builds": 3})
+    row, resolved = incidents.rows(replace(report, incidents=(found, gone)))
+    assert row.what == "quality.groundedness 0.31 is under 0.6, and 1 more rule"
+    assert row.seen == "first seen in this run"
+    assert row.actions == ("tighten the grounding: answer from the context only", "validate and retry")
+    assert row.answers == (("which answers", "0 of 2 facts"),)
+    assert resolved.seen == "since run earlier, 3 builds"
+    assert incidents.anchors([row, resolved]) == {"quality.groundedness": "inc-20261120-1"}
+    green = html.render(replace(report, incidents=(gone,)))
+    assert '<ul class="resolved">' in green
+    assert 'class="now"' not in green
+    assert 'href="#inc-' not in green

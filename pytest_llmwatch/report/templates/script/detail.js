@@ -54,8 +54,8 @@ function scoreList(body) {
 
 function factList(calls, row) {
   const cached = calls.cached[row] ? ' (' + number(calls.cached[row]) + ' cached)' : '';
-  const pairs = [['latency', seconds(calls.latency[row])], ['first token', seconds(calls.ttft[row])],
-    ['tokens in', number(calls.input[row]) + cached], ['tokens out', number(calls.output[row])], ['cost', dollars(calls.usd[row])]];
+  const pairs = [['latency', seconds(calls.seconds('latency', row))], ['first token', seconds(calls.seconds('ttft', row))],
+    ['tokens in', number(calls.input[row]) + cached], ['tokens out', number(calls.output[row])], ['cost', dollars(calls.dollars(row))]];
   return make('dl', { class: 'facts' }, ...pairs.map(([k, v]) => make('div', {}, make('dt', {}, k), make('dd', {}, v))));
 }
 
@@ -118,6 +118,8 @@ class Detail {
       return;
     }
     const part = (heading, node) => rest.append(make('h3', {}, heading), node);
+    const wrong = body.facts.find(([key]) => key === 'error');
+    if (wrong) part('Error', show(make('p', { class: 'error' }), wrong[1]));
     if (body.output) part('Output', texts(body.output, body.evidence));
     if (body.scores.length) part('Scores', scoreList(body));
     if (body.trace) part('Trace, ' + body.trace.time, waterfall(body.trace, body.id));

@@ -58,7 +58,7 @@ async function boot() {
   });
   route(true);
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
-  calls.prepare(0);
+  table.prepare();
 }
 
 theme();

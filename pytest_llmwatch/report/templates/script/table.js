@@ -1,22 +1,31 @@
 // The table of calls: columns, search, facets, sorting, and a list that draws only the rows in view.
-const FACETS = [['status', 'Any status'], ['outcome', 'Any outcome'], ['model', 'Any model'], ['feature', 'Any feature'],
+const FACETS = [['status', 'Any status'], ['outcome', 'Any outcome'], ['passed', 'Any score'], ['model', 'Any model'], ['feature', 'Any feature'],
   ['team', 'Any team'], ['prompt', 'Any prompt version'], ['set', 'Any set'], ['error', 'Any error']];
 const HEIGHT = 34, EXTRA = 12;
 
 class Calls {
   constructor(data) {
-    Object.assign(this, data.num);
     this.data = data;
-    const scaled = (column, unit) => column.map((v) => (v === null ? null : v / unit));
-    this.latency = scaled(data.num.latency, 1e5);
-    this.ttft = scaled(data.num.ttft, 1e5);
-    this.usd = scaled(data.num.usd, 1e9);
     this.n = data.n;
     this.id = data.id;
-    this.start = [];
+    // a column of one value all the way is kept as that value
+    const whole = (column) => (Array.isArray(column) ? column : new Array(data.n).fill(column));
+    for (const [name, column] of Object.entries(data.num)) this[name] = whole(column);
+    for (const pair of Object.values(data.dict)) pair[1] = whole(pair[1]);
+    this.score = data.scores[0] || whole(null);
+    this.orders = new Map();
+  }
+  seconds(column, row) {
+    return this[column][row] === null ? null : this[column][row] / 1e5;
+  }
+  dollars(row) {
+    return this.usd[row] === null ? null : this.usd[row] / 1e9;
+  }
+  get start() {
     let last = 0;
-    for (const step of data.time) this.start.push(step === null ? null : (last += step));
-    this.score = data.scores[0] || new Array(data.n).fill(null);
+    const start = this.data.time.map((step) => (step === null ? null : (last += step)));
+    Object.defineProperty(this, 'start', { value: start });
+    return start;
   }
   text(column, row) {
     const [values, codes] = this.data.dict[column];
@@ -26,26 +35,41 @@ class Calls {
     return this.text('node', row).replace('\u0001', () => this.text('case', row)).replace('\u0002', this.repeat[row]);
   }
   name(row) {
-    const name = this.text('case', row) || this.node(row).split('::').pop() || this.id[row];
-    return name;
+    return this.text('case', row) || this.node(row).split('::').pop() || this.id[row];
   }
-  haystack(row) {
-    if (!this.hay) this.hay = new Array(this.n);
-    return this.hay[row] ??= [this.id[row], this.node(row), ...FACETS.map(([f]) => this.text(f, row))].join(' ').toLowerCase();
+  // Distinct node ids in lower case, and which of them each row has: a search reads a name once, not once a call.
+  get nodes() {
+    const codes = this.data.dict.node[1], cases = this.data.dict.case[1], seen = new Map(), texts = [], of = new Int32Array(this.n);
+    const least = this.data.dict.case[0].length + 1;
+    for (let row = 0; row < this.n; row += 1) {
+      const key = ((codes[row] + 1) * least + cases[row] + 1) * 65536 + this.repeat[row];
+      let at = seen.get(key);
+      if (at === undefined) {
+        seen.set(key, at = texts.length);
+        texts.push(this.node(row).toLowerCase());
+      }
+      of[row] = at;
+    }
+    Object.defineProperty(this, 'nodes', { value: [texts, of] });
+    return this.nodes;
   }
-  // Rows of the calls behind a rule, kept as differences.
+  // Tell for a word whether a row has it: in the id, the test, or a text that facets choose by.
+  has(word) {
+    const columns = [this.nodes, ...FACETS.map(([facet]) => this.data.dict[facet])];
+    const found = [];
+    for (const [values, codes] of columns) {
+      const hits = values.map((value) => value.toLowerCase().includes(word));
+      if (hits.includes(true)) found.push([hits, codes]);
+    }
+    return (row) => {
+      for (const [hits, codes] of found) if (hits[codes[row]]) return true;
+      return this.id[row].includes(word);
+    };
+  }
+  // Rows of the calls behind a rule, worst first, kept as differences.
   behind(rule) {
     let at = 0;
-    return new Set((this.data.rules[rule] || []).map((step) => (at += step)));
-  }
-  // Read what a search reads while nobody waits, so that the first one is as fast as the next.
-  prepare(from) {
-    const idle = window.requestIdleCallback || ((work) => setTimeout(work, 50));
-    idle(() => {
-      const to = Math.min(this.n, from + 2000);
-      for (let row = from; row < to; row += 1) this.haystack(row);
-      if (to < this.n) this.prepare(to);
-    });
+    return (this.data.rules[rule] || []).map((step) => (at += step));
   }
   // A link may hold a longer or a shorter id than the page does.
   find(id) {
@@ -54,22 +78,44 @@ class Calls {
     if (id.length < 4) return -1;
     return this.id.findIndex((own) => own.startsWith(id) || id.startsWith(own));
   }
-  key(sort) {
-    if (sort === 'test') return (row) => this.name(row);
-    if (sort === 'status') return (row) => this.text('status', row) + ' ' + this.text('outcome', row);
-    if (sort === 'model') return (row) => this.text('model', row);
-    const column = { latency: this.latency, ttft: this.ttft, tokens: this.output, cost: this.usd, score: this.score,
-      time: this.start }[sort];
-    return column ? (row) => column[row] : (row) => row;
+  // Whole numbers to sort by, null where nothing is known; texts as their places in the alphabet.
+  keys(sort) {
+    const texts = { test: (row) => this.name(row), model: (row) => this.text('model', row),
+      status: (row) => this.text('status', row) + ' ' + this.text('outcome', row) }[sort];
+    if (!texts) return { latency: this.latency, ttft: this.ttft, tokens: this.output, cost: this.usd, score: this.score }[sort] || this.start;
+    const own = Array.from({ length: this.n }, (_, row) => texts(row));
+    const places = new Map([...new Set(own)].sort((x, y) => (x < y ? -1 : 1)).map((text, at) => [text, at]));
+    return own.map((text) => (text === '' ? null : places.get(text)));
+  }
+  // All rows in an order: the key and the row in one number each, so that no comparison calls back. Unknown last.
+  order(sort) {
+    if (this.orders.has(sort)) return this.orders.get(sort);
+    const down = sort.startsWith('-'), keys = this.keys(sort.replace('-', '')), n = this.n;
+    let least = Infinity, most = -Infinity;
+    for (const key of keys) if (key !== null) { if (key < least) least = key; if (key > most) most = key; }
+    const span = most >= least ? most - least + 1 : 0, packed = new Float64Array(n);
+    const unit = Math.ceil((span * n) / 2 ** 52) || 1;  // coarser where both would not fit into one number
+    for (let row = 0; row < n; row += 1) {
+      const key = keys[row];
+      packed[row] = Math.ceil((key === null ? span : down ? most - key : key - least) / unit) * n + row;
+    }
+    packed.sort();
+    const rows = Array.from(packed, (value) => value % n);
+    this.orders.set(sort, rows);
+    return rows;
   }
 }
 
 function select(calls, state) {
   const wanted = state.q.toLowerCase().split(/\s+/).filter(Boolean);
   const checks = [];
+  let rows = state.sort ? calls.order(state.sort) : null;
   if (state.rule) {
     const behind = calls.behind(state.rule);
-    checks.push((row) => behind.has(row));
+    if (rows) {
+      const inside = new Set(behind);
+      rows = rows.filter((row) => inside.has(row));
+    } else rows = behind;
   }
   for (const [facet] of FACETS) {
     if (!state[facet]) continue;
@@ -77,25 +123,20 @@ function select(calls, state) {
     const code = values.indexOf(state[facet]);
     checks.push((row) => codes[row] === code);
   }
-  if (wanted.length) checks.push((row) => wanted.every((word) => calls.haystack(row).includes(word)));
-  const rows = [];
-  for (let row = 0; row < calls.n; row += 1) if (checks.every((check) => check(row))) rows.push(row);
-  if (state.sort) {
-    const down = state.sort.startsWith('-'), key = calls.key(state.sort.replace('-', '')), side = down ? -1 : 1;
-    const unknown = (v) => v === null || v === undefined || v === '';
-    rows.sort((a, b) => {
-      const x = key(a), y = key(b);
-      if (unknown(x) || unknown(y)) return unknown(x) - unknown(y) || a - b;  // unknown last, either way
-      return (x < y ? -side : x > y ? side : 0) || a - b;
-    });
-  }
+  for (const word of wanted) checks.push(calls.has(word));
+  rows ||= calls.all ||= Array.from({ length: calls.n }, (_, row) => row);
+  for (const check of checks) rows = rows.filter(check);
   return rows;
 }
 
 class Table {
   constructor(calls, state, changed, open) {
     Object.assign(this, { calls, state, changed, open, at: 0, rows: [] });
-    this.top = calls.latency.reduce((most, v) => (v > most ? v : most), 0) || 1;
+    this.top = 1;
+    for (const value of calls.latency) if (value > this.top) this.top = value;
+    // neither is asked of the page while it is built: that would lay it out
+    this.scroll = 0;
+    this.tall = 0;
     this.build();
   }
   build() {
@@ -123,13 +164,17 @@ class Table {
     this.space = make('div', { class: 'space', role: 'presentation' }, this.pane);
     const head = make('div', { class: 'top', role: 'rowgroup' }, make('div', { class: 'row head', role: 'row' }, ...this.heads));
     this.view = make('div', { class: 'view', tabindex: '0', role: 'grid', 'aria-label': 'Calls: arrow keys move, Enter opens', 'aria-colcount': 8 }, head, this.space);
-    this.view.addEventListener('scroll', () => this.draw(), { passive: true });
+    this.view.addEventListener('scroll', () => { this.scroll = this.view.scrollTop; this.draw(); }, { passive: true });
     this.view.addEventListener('keydown', (event) => this.keys(event));
     this.view.addEventListener('click', (event) => {
       const row = event.target.closest('.pane .row');
       if (row) { this.at = Number(row.dataset.at); this.draw(); this.open(this.rows[this.at]); }
     });
-    new ResizeObserver(() => this.draw()).observe(this.view);
+    new ResizeObserver(([entry]) => {
+      const tall = entry.contentRect.height;
+      if (tall > this.tall || !this.tall) { this.tall = tall; this.draw(); }
+      this.tall = tall;
+    }).observe(this.view);
     host.append(make('div', { class: 'tools', role: 'search' }, this.search, this.rule, ...this.selects, this.clear, this.count), this.view);
     host.hidden = false;
     by('static').remove();
@@ -137,15 +182,20 @@ class Table {
   facet(facet, any) {
     const [values, codes] = this.calls.data.dict[facet];
     if (values.length < 2 || values.length > 400) return null;
-    const counts = new Array(values.length).fill(0);
-    for (const code of codes) if (code >= 0) counts[code] += 1;
     const node = make('select', { 'aria-label': any.replace('Any ', 'Filter by '), 'data-facet': facet }, make('option', { value: '' }, any));
-    for (const i of values.keys()) {
-      const option = make('option', {});
-      option.value = values[i];
-      option.textContent = words(values[i]).replace(CONTROL, '?') + ' (' + number(counts[i]) + ')';
-      node.append(option);
-    }
+    // the choices are counted when somebody has time for them, or needs one
+    node.fill = () => {
+      if (node.options.length > 1) return;
+      const counts = new Array(values.length).fill(0);
+      for (const code of codes) if (code >= 0) counts[code] += 1;
+      for (const i of values.keys()) {
+        const option = make('option', {});
+        option.value = values[i];
+        option.textContent = words(values[i]).replace(CONTROL, '?') + ' (' + number(counts[i]) + ')';
+        node.append(option);
+      }
+    };
+    for (const kind of ['pointerdown', 'focus']) node.addEventListener(kind, node.fill);
     node.addEventListener('change', () => { this.state[facet] = node.value; this.refresh(true); });
     return node;
   }
@@ -163,7 +213,9 @@ class Table {
     this.search.value = state.q;
     this.search.classList.toggle('on', Boolean(state.q));
     for (const node of this.selects) {
-      node.value = state[node.dataset.facet] || '';
+      const value = state[node.dataset.facet];
+      if (value) node.fill();
+      node.value = value || '';
       node.classList.toggle('on', Boolean(node.value));
     }
     this.rule.hidden = !state.rule;
@@ -177,13 +229,23 @@ class Table {
     this.count.textContent = this.rows.length === this.calls.n ? number(this.calls.n) + ' calls' : number(this.rows.length) + ' of ' + number(this.calls.n) + ' calls';
     this.view.setAttribute('aria-rowcount', this.rows.length + 1);
     this.space.style.height = this.rows.length * HEIGHT + 'px';
-    this.view.scrollTop = 0;
+    if (this.scroll) this.view.scrollTop = this.scroll = 0;
     this.draw();
     if (tell) this.changed();
   }
+  // What can wait until the first page stands: choices, and what the first search and the usual sorts read.
+  prepare() {
+    const idle = window.requestIdleCallback || ((work) => setTimeout(work, 50));
+    const work = [...this.selects.map((node) => node.fill), () => this.calls.nodes, ...['-latency', 'test', '-cost', 'model', 'status', '-ttft', '-tokens'].map((sort) => () => this.calls.order(sort))];
+    const next = () => {
+      work.shift()();
+      if (work.length) idle(next);
+    };
+    idle(next);
+  }
   draw() {
-    const first = Math.max(0, Math.floor(this.view.scrollTop / HEIGHT) - EXTRA);
-    const last = Math.min(this.rows.length, first + Math.ceil((this.view.clientHeight || 700) / HEIGHT) + 2 * EXTRA);
+    const first = Math.max(0, Math.floor(this.scroll / HEIGHT) - EXTRA);
+    const last = Math.min(this.rows.length, first + Math.ceil((this.tall || Math.min(0.7 * innerHeight, 704)) / HEIGHT) + 2 * EXTRA);
     this.pane.style.transform = 'translateY(' + first * HEIGHT + 'px)';
     const nodes = [];
     for (let at = first; at < last; at += 1) nodes.push(this.row(at));
@@ -196,11 +258,11 @@ class Table {
   row(at) {
     const c = this.calls, row = this.rows[at], status = c.text('status', row), outcome = c.text('outcome', row);
     const failed = status !== 'success', bad = outcome === 'failed' || outcome === 'error';
-    const [mark, word, state] = failed ? ['✗', words(status), 'broken'] : bad ? ['✗', 'test ' + words(outcome), 'broken'] : ['✓', 'ok', 'holds'];
+    const [mark, word, state] = failed ? ['✗', words(status), 'broken'] : bad ? ['✗', 'test ' + words(outcome), 'broken'] : c.text('passed', row) === 'low score' ? ['✗', 'low score', 'broken'] : ['✓', 'ok', 'holds'];
     const cell = (kind, ...inside) => make('div', { role: 'gridcell', class: kind }, ...inside);
-    const latency = c.latency[row], slow = c.data.slow !== null && latency !== null && latency > c.data.slow;
+    const latency = c.seconds('latency', row), slow = c.data.slow !== null && latency !== null && latency > c.data.slow;
     const bar = make('i', {});
-    bar.style.width = latency === null ? '0' : Math.max(1, 100 * Math.sqrt(latency / this.top)) + '%';
+    bar.style.width = latency === null ? '0' : Math.max(1, 100 * Math.sqrt(c.latency[row] / this.top)) + '%';
     const value = c.score[row];
     const who = show(cell('who'), c.name(row));
     if (c.repeat[row] || c.attempt[row]) who.append(make('small', {}, '#' + (c.repeat[row] + 1) + (c.attempt[row] ? ' rerun ' + c.attempt[row] : '')));
@@ -209,8 +271,8 @@ class Table {
       cell('', make('span', { class: 'state ' + state }, make('b', { 'aria-hidden': 'true' }, mark), ' ' + word)),
       who, show(cell(''), c.text('model', row)),
       cell('num lat' + (slow ? ' slow' : ''), bar, make('span', { class: slow ? 'low' : null }, seconds(latency))),
-      cell('num', seconds(c.ttft[row])),
-      cell('num', number(c.input[row]) + ' → ' + number(c.output[row])), cell('num', dollars(c.usd[row])),
+      cell('num', seconds(c.seconds('ttft', row))),
+      cell('num', number(c.input[row]) + ' → ' + number(c.output[row])), cell('num', dollars(c.dollars(row))),
       cell('num' + (value !== null && value < 500 ? ' low' : ''), share(value)));
   }
   move(to) {
@@ -219,6 +281,7 @@ class Table {
     // the head of the table covers one row's height at the top
     if (top < view.scrollTop) view.scrollTop = top;
     else if (top + 2 * HEIGHT > view.scrollTop + view.clientHeight) view.scrollTop = top + 2 * HEIGHT - view.clientHeight;
+    this.scroll = view.scrollTop;
     this.draw();
   }
   keys(event) {
