@@ -198,7 +198,7 @@ def test_the_page_has_all_parts_in_order_and_an_action_on_each_broken_rule(page:
     assert page.count('<p class="first">') == sum(r.state == "broken" for r in view.rules(report))
     assert 'href="#calls?rule=latency.p95&amp;sort=-latency"' in page
     # the incident stands at the top and beside its rule, and each link has its end
-    assert page.index('<p class="now">') < places[0]
+    assert page.index('<p class="alarms">') < places[0]
     assert page.count('href="#inc-20261120-1"') == 2
     assert page.count('id="inc-20261120-1"') == 1
 
@@ -231,5 +231,5 @@ def test_an_incident_says_each_thing_once_and_a_resolved_one_asks_for_nothing(re
     assert incidents.anchors([row, resolved]) == {"quality.groundedness": "inc-20261120-1"}
     green = html.render(replace(report, incidents=(gone,)))
     assert '<ul class="resolved">' in green
-    assert '<p class="now">' not in green
+    assert 'class="alarms"' not in green
     assert 'href="#inc-' not in green
