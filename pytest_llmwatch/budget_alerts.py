@@ -26,7 +26,7 @@ _WHEN = re.compile(
     r"(?P<share>of limit)?\s*"
 )
 _FACTORS = {None: 1.0, "%": 0.01, "s": 1.0, "ms": 0.001, "min": 60.0, "usd": 1.0}
-_CHANNEL = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+_CHANNEL = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|plugin:[\w-]+")
 
 
 def read_alerts(

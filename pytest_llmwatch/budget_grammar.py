@@ -320,7 +320,10 @@ SECTIONS: dict[str, dict[str, Field]] = {
     },
     "alert": {
         "name": Field("string", meaning="name of the route, by which its messages are told apart"),
-        "to": Field("strings", meaning="channels, as `env:NAME` of variables that hold their URLs"),
+        "to": Field(
+            "strings",
+            meaning="channels: `env:NAME` of a variable that holds a URL, or `plugin:NAME` of an extension",
+        ),
         "severity": Field("strings", _SEVERITIES, meaning="severities of incidents that go there; by default all"),
         "rules": Field("strings", meaning="rules such as `latency.p95`, or globs; by default all"),
         "layers": Field("strings", ("availability", "cost", "quality"), meaning="layers; by default all"),

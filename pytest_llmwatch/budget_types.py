@@ -243,9 +243,9 @@ class Condition:
 class Alert:
     """``[[alert]]``: which incidents go where. ``wait`` (TOML ``for``) and ``cooldown`` in seconds.
 
-    ``to`` names variables of the environment (``env:NAME``). ``quiet_hours`` are minutes of the day, UTC, from
-    and to. A filter that is empty lets everything through; with ``condition`` the first severity
-    is that of the message.
+    ``to`` names variables of the environment (``env:NAME``) or channels of extensions (``plugin:NAME``).
+    ``quiet_hours`` are minutes of the day, UTC, from and to. A filter that is empty lets
+    everything through; with ``condition`` the first severity is that of the message.
     """
 
     name: str

@@ -30,19 +30,45 @@ def llmwatch_price(model: str, provider: str | None, usage: Any) -> Any:
     """Return a ``Cost`` for a model that the price list does not know, or None."""
 
 
+@hookspec
+def llmwatch_alert_channels() -> Mapping[str, Callable[[Mapping[str, Any]], None]] | None:
+    """Return channels of alerts by name, for ``to = ["plugin:NAME"]``.
+
+    A channel takes one message: ``title``, ``body``, ``kind`` (alert, reminder or recovery), ``key`` (the same for
+    each message about one cause), ``severity``, ``category``, ``rules``, ``incident``, ``link``, ``runbook``,
+    ``run``. It raises where it could not send; the message is then kept and tried again in the next run.
+    """
+
+
+@hookspec
+def llmwatch_report_sections(report: Mapping[str, Any]) -> Sequence[tuple[str, Any]] | None:
+    """Return sections of report.html as pairs of title and content, given what run.json holds.
+
+    Content is a text, or rows of cells of which the first is the head of a table. It is shown as it is, never as
+    HTML.
+    """
+
+
 def load_extensions(modules: Sequence[str] = ()) -> pluggy.PluginManager:
     """Return a plugin manager with ``modules`` and all entry points of group ``llmwatch`` registered.
+
+    Modules are found where Python finds any, and in the current folder.
 
     Raises:
         UsageError: A named module cannot be imported.
     """
     import importlib
+    import os
     import sys
 
     from pytest_llmwatch.errors import UsageError
 
     manager = pluggy.PluginManager("llmwatch")
     manager.add_hookspecs(sys.modules[__name__])
+    here = os.getcwd()
+    if modules and here not in sys.path and "" not in sys.path:
+        # a console script does not look where it is run; last, so that nothing installed is hidden by a file there
+        sys.path.append(here)
     for name in modules:
         try:
             manager.register(importlib.import_module(name), name=name)

@@ -436,11 +436,12 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """What the budget's ``[report]`` asks of the pages: a title, and how many calls show their texts."""
+    """What the budget's ``[report]`` asks of the pages, and sections of extensions (title, text or rows)."""
 
     title: str | None = None
     body_share: float | None = None
     max_bodies: int | None = None
+    sections: tuple[tuple[str, str | tuple[tuple[str, ...], ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,7 +449,7 @@ class Report:
     """What every renderer, exporter and alert takes: a run and what the gate says of it.
 
     ``verdict`` is the worst verdict, ``error`` where the gate could not do its work (exit 7), or ``none``
-    without a budget. ``aggregates`` has the shape documented for run.json.
+    without a budget. ``aggregates`` has the shape documented for run.json. ``budget`` is the file's path as given.
     """
 
     run: Run
@@ -459,7 +460,6 @@ class Report:
     aggregates: Mapping[str, JSON] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     budget: str | None = None
-    """Path of the budget file as the user gave it."""
     alpha_by_family: Mapping[str, float] = field(default_factory=dict)
     incidents: tuple[Incident, ...] = ()
     history: tuple[Mapping[str, JSON], ...] = ()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch import __version__, pipeline_incidents, pipeline_store, pipeline_users
+from pytest_llmwatch import __version__, pipeline_incidents, pipeline_own, pipeline_store, pipeline_users
 from pytest_llmwatch import format as fmt
 from pytest_llmwatch.budget import Budget, check_scorers, empty_budget, load_budget
 from pytest_llmwatch.budget_types import TelemetryOptions
@@ -81,6 +81,7 @@ def load_setup(path: Path | None, display: str | None = None, *, golden: Sequenc
     scorers: dict[str, Callable[..., Any]] = {}
     patterns = list(budget.redact.patterns)
     price = None
+    manager = None
     if budget.plugins.modules or _has_extensions():
         from pytest_llmwatch.hookspecs import load_extensions
 
@@ -91,6 +92,7 @@ def load_setup(path: Path | None, display: str | None = None, *, golden: Sequenc
             patterns.extend(more or ())
         if manager.hook.llmwatch_price.get_hookimpls():
             price = manager.hook.llmwatch_price
+    pipeline_own.take(manager)
     if scorers:
         from pytest_llmwatch import scorers as room
 
@@ -373,6 +375,7 @@ def write_outputs(report: Report, folder: Path, telemetry: TelemetryOptions | No
 
     folder.mkdir(parents=True, exist_ok=True)
     report = dataclasses.replace(report, notes=(*report.notes, *pipeline_incidents.write(report, folder)))
+    report = pipeline_own.with_sections(report)
     atomic.write_text(folder / "report.html", html.render(report))
     atomic.write_text(folder / "summary.md", markdown.render(report))
     atomic.write_text(folder / "gitlab-metrics.txt", gitlab.render(report))

@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from pytest_llmwatch.alerts import message as text
+from pytest_llmwatch.alerts import own
 from pytest_llmwatch.alerts.memory import Message
 
 TOTAL_SECONDS = 20.0
@@ -85,6 +86,11 @@ def _channel(messages: list[Message], environment: Mapping[str, str], done: dict
 
 def _send(message: Message, environment: Mapping[str, str]) -> str | None:
     """Send one message and return why it failed, None where it did not."""
+    if message.channel.startswith(own.PREFIX):
+        try:
+            return own.send(message.channel, fields(message))
+        except Exception as error:
+            return " ".join(f"{type(error).__name__}: {error}".split())[:300]
     variable = message.channel.removeprefix("env:")
     url = environment.get(variable, "").strip()
     if not url:
@@ -98,6 +104,24 @@ def _send(message: Message, environment: Mapping[str, str]) -> str | None:
         return f"needs {error.name}: pip install 'pytest-llmwatch[alerts]'"
     except Exception as error:
         return _scrub(f"{type(error).__name__}: {error}", url)
+
+
+def fields(message: Message) -> dict[str, Any]:
+    """Return what a channel of an extension is given; see `hookspecs.llmwatch_alert_channels`."""
+    notice = message.notice
+    return {
+        "title": text.title(message),
+        "body": text.body(message),
+        "kind": message.kind,
+        "key": dedup(message),
+        "severity": notice.severity,
+        "category": notice.category,
+        "rules": tuple(notice.rules),
+        "incident": notice.incident,
+        "link": notice.link,
+        "runbook": notice.runbook,
+        "run": message.run,
+    }
 
 
 def _apprise(url: str, message: Message) -> str | None:

@@ -126,6 +126,7 @@ def _context(report: Report, options: HtmlOptions) -> dict[str, Any]:
         "incidents": incidents.rows(report),
         "alphas": [(k, f"{v:.2g}") for k, v in sorted(report.alpha_by_family.items())],
         "environment": _environment(report),
+        "own": report.presentation.sections,
     }
     context["incident_of"] = incidents.anchors(context["incidents"])
     context |= _rules(rows)
@@ -440,6 +441,7 @@ def _contents(context: dict[str, Any]) -> list[_Item]:
         (context["traces"], _Item("traces", "Traces", f"{context['trace_count']:,}")),
         (context["incidents"], _Item("incidents", "Incidents", f"{opened}" if opened else None, "broken")),
         (context["report"].run.calls, _Item("calls", "Calls", f"{len(context['report'].run.calls):,}")),
+        *((True, _Item(f"own-{i}", title[:40])) for i, (title, _) in enumerate(context["own"], 1)),
         (True, _Item("about", "About")),
     ]
     return [item for there, item in items if there]
