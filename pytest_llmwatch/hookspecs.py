@@ -57,21 +57,16 @@ def load_extensions(modules: Sequence[str] = ()) -> pluggy.PluginManager:
     Raises:
         UsageError: A named module cannot be imported.
     """
-    import importlib
-    import os
     import sys
 
     from pytest_llmwatch.errors import UsageError
+    from pytest_llmwatch.imports import import_named
 
     manager = pluggy.PluginManager("llmwatch")
     manager.add_hookspecs(sys.modules[__name__])
-    here = os.getcwd()
-    if modules and here not in sys.path and "" not in sys.path:
-        # a console script does not look where it is run; last, so that nothing installed is hidden by a file there
-        sys.path.append(here)
     for name in modules:
         try:
-            manager.register(importlib.import_module(name), name=name)
+            manager.register(import_named(name), name=name)
         except ImportError as error:
             raise UsageError(
                 f"[plugins] modules: cannot import {name!r} ({error}); install it or correct the name",

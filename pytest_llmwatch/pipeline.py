@@ -92,7 +92,6 @@ def load_setup(path: Path | None, display: str | None = None, *, golden: Sequenc
             patterns.extend(more or ())
         if manager.hook.llmwatch_price.get_hookimpls():
             price = manager.hook.llmwatch_price
-    pipeline_own.take(manager)
     if scorers:
         from pytest_llmwatch import scorers as room
 
@@ -102,6 +101,7 @@ def load_setup(path: Path | None, display: str | None = None, *, golden: Sequenc
         _check_scorers(budget, golden)
     redactor = Redactor(patterns, pii=budget.redact.pii, salt=os.environ.get("LLMWATCH_REDACT_SALT"))
     redactor.learn_environment(os.environ)
+    pipeline_own.take(manager, redactor)
     return Setup(budget, scorers, redactor, price)
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pytest_llmwatch import format as fmt
+from pytest_llmwatch import pipeline_own
 from pytest_llmwatch.alerts import channels, message, notice, route
 from pytest_llmwatch.alerts.memory import NAME, Memory, Message
 from pytest_llmwatch.budget import Budget
@@ -122,7 +123,7 @@ def send(
             return _dry(steps, budget, now)
         states = open_states(store, root)
         due = _claim(states, steps, budget, now)
-        results = channels.deliver(due, environment, seconds=seconds)
+        results = channels.deliver(due, environment, seconds=seconds, own=pipeline_own.channels())
         waiting = _settle(states, results, now)
     except Exception as error:  # nor does what is wrong in a channel, a memory or a text
         return Outcome(notes=(_unsent(error),))

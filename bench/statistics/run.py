@@ -84,11 +84,29 @@ def family_cell(job: tuple) -> tuple[tuple, float]:
     return job, red / builds
 
 
-def sessions_cell(job: tuple) -> tuple[tuple, float]:
-    """Return how often an unchanged build is red where speed varies from session to session."""
+def red_after(
+    base: list[np.ndarray], candidate: np.ndarray, known: bool, seed: int, *, higher_is_worse: bool
+) -> bool:
+    """Return whether a build is red after sessions (cases by repeats each), their spread known or ignored."""
     from pytest_llmwatch.stats import permutation, sessions
     from pytest_llmwatch.stats.samples import Pair
 
+    effect = sessions.effect(base) if known else None
+    before = np.concatenate(base, axis=1)
+    pairs = [Pair(b[:, None], c[:, None], str(i)) for i, (b, c) in enumerate(zip(before, candidate, strict=True))]
+    found = permutation.compare(
+        pairs,
+        seed=seed,
+        draws=999,
+        higher_is_worse=higher_is_worse,
+        session=[effect.sd] if effect else (),
+        sessions=effect.sessions if effect else 0,
+    )[0]
+    return bool(found.p <= ALPHA)
+
+
+def sessions_cell(job: tuple) -> tuple[tuple, float]:
+    """Return how often an unchanged build is red where speed varies from session to session."""
     log_sd, cases, count, known, builds = job
     rng = rng_of("sessions", *job)
     red = 0
@@ -97,28 +115,12 @@ def sessions_cell(job: tuple) -> tuple[tuple, float]:
         moods = rng.normal(0, log_sd, count + 1)
         base = [pace + mood + rng.normal(0, 0.25, (cases, max(1, 5 // count))) for mood in moods[:-1]]
         candidate = pace + moods[-1] + rng.normal(0, 0.25, (cases, 1))
-        effect = sessions.effect(base) if known else None
-        before = np.concatenate(base, axis=1)
-        pairs = [
-            Pair(b[:, None], c[:, None], str(i)) for i, (b, c) in enumerate(zip(before, candidate, strict=True))
-        ]
-        found = permutation.compare(
-            pairs,
-            seed=build,
-            draws=999,
-            higher_is_worse=True,
-            session=[effect.sd] if effect else (),
-            sessions=effect.sessions if effect else 0,
-        )[0]
-        red += found.p <= ALPHA
+        red += red_after(base, candidate, known, build, higher_is_worse=True)
     return job, red / builds
 
 
 def scores_cell(job: tuple) -> tuple[tuple, float]:
     """Return how often an unchanged build is red where a scorer's mean varies from session to session."""
-    from pytest_llmwatch.stats import permutation, sessions
-    from pytest_llmwatch.stats.samples import Pair
-
     sd, cases, known, builds = job
     rng = rng_of("score sessions", *job)
     red = 0
@@ -127,19 +129,7 @@ def scores_cell(job: tuple) -> tuple[tuple, float]:
         moods = rng.normal(0, sd, 6)
         base = [levels + mood + rng.normal(0, 0.02, (cases, 1)) for mood in moods[:-1]]
         candidate = levels + moods[-1] + rng.normal(0, 0.02, (cases, 1))
-        effect = sessions.effect(base) if known else None
-        before = np.concatenate(base, axis=1)
-        pairs = [
-            Pair(b[:, None], c[:, None], str(i)) for i, (b, c) in enumerate(zip(before, candidate, strict=True))
-        ]
-        found = permutation.compare(
-            pairs,
-            seed=build,
-            draws=999,
-            session=[effect.sd] if effect else (),
-            sessions=effect.sessions if effect else 0,
-        )[0]
-        red += found.p <= ALPHA
+        red += red_after(base, candidate, known, build, higher_is_worse=False)
     return job, red / builds
 
 

@@ -16,20 +16,23 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from pytest_llmwatch.alerts import message as text
-from pytest_llmwatch.alerts import own
 from pytest_llmwatch.alerts.memory import Message
 
 TOTAL_SECONDS = 20.0
 """How long all channels together may take."""
 CALL_SECONDS = 8.0
 """How long one request to a channel may take."""
+PLUGIN = "plugin:"
+"""Before the name of a channel that an extension brings."""
+Own = Mapping[str, Callable[[Mapping[str, Any]], None]]
 _ALERTMANAGER = {"alertmanager": "http", "alertmanagers": "https"}
 _KEEPS_OPEN = timedelta(hours=24)
 
@@ -47,11 +50,13 @@ def deliver(
     environment: Mapping[str, str] = os.environ,
     *,
     seconds: float = TOTAL_SECONDS,
+    own: Own | None = None,
 ) -> list[Sent]:
     """Send messages, the channels side by side and each in order, and say of each what became of it.
 
     Never raises, and returns after ``seconds`` at the latest: what is not done by then counts as not delivered.
-    A channel that failed to answer is not asked again in this run.
+    A channel that failed to answer is not asked again in this run. ``own`` are the channels of extensions by name,
+    for ``plugin:NAME``.
     """
     by_channel: dict[str, list[Message]] = {}
     for message in messages:
@@ -59,8 +64,12 @@ def deliver(
     done: dict[int, Sent] = {}
     until = time.monotonic() + seconds
     threads = [
-        threading.Thread(target=_channel, args=(own, environment, done, until), daemon=True)
-        for own in by_channel.values()
+        threading.Thread(
+            target=_channel,
+            args=(due, partial(_send, environment=environment, own=own or {}), done, until),
+            daemon=True,
+        )
+        for due in by_channel.values()
     ]
     with warnings.catch_warnings():
         # apprise's plugins warn of what they import; where warnings are errors, that must not mute alerts
@@ -74,23 +83,22 @@ def deliver(
     return [finished.get(id(m)) or Sent(m, late) for m in messages]
 
 
-def _channel(messages: list[Message], environment: Mapping[str, str], done: dict[int, Sent], until: float) -> None:
+def _channel(
+    messages: list[Message], send: Callable[[Message], str | None], done: dict[int, Sent], until: float
+) -> None:
     failed: str | None = None
     for message in messages:
         if failed is None and time.monotonic() < until:
-            failed = _send(message, environment)
+            failed = send(message)
             done[id(message)] = Sent(message, failed)
         else:
             done[id(message)] = Sent(message, failed or "no time left")
 
 
-def _send(message: Message, environment: Mapping[str, str]) -> str | None:
+def _send(message: Message, environment: Mapping[str, str], own: Own) -> str | None:
     """Send one message and return why it failed, None where it did not."""
-    if message.channel.startswith(own.PREFIX):
-        try:
-            return own.send(message.channel, fields(message))
-        except Exception as error:
-            return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    if message.channel.startswith(PLUGIN):
+        return _send_own(message, own)
     variable = message.channel.removeprefix("env:")
     url = environment.get(variable, "").strip()
     if not url:
@@ -104,6 +112,18 @@ def _send(message: Message, environment: Mapping[str, str]) -> str | None:
         return f"needs {error.name}: pip install 'pytest-llmwatch[alerts]'"
     except Exception as error:
         return _scrub(f"{type(error).__name__}: {error}", url)
+
+
+def _send_own(message: Message, own: Own) -> str | None:
+    name = message.channel.removeprefix(PLUGIN)
+    if name not in own:
+        known = ", ".join(sorted(own)) or "none"
+        return f"no extension has a channel {name!r} (known: {known}); name its module in [plugins] modules"
+    try:
+        own[name](fields(message))
+    except Exception as error:
+        return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return None
 
 
 def fields(message: Message) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_llmwatch.imports import import_named
 from pytest_llmwatch.model import Case, Output, Score
 from pytest_llmwatch.scorers.base import Base, as_score
 from pytest_llmwatch.scorers.options import check_names, function_options, option
@@ -22,7 +22,7 @@ def resolve(path: str) -> Callable[..., Any]:
     if not module or not name:
         raise ValueError(f"a function's path must be module:function (got {path!r})")
     try:
-        found: Any = importlib.import_module(module)
+        found: Any = import_named(module)
     except ImportError as error:
         raise ValueError(f"cannot import {module!r} of {path!r} ({error})") from error
     for part in name.split("."):

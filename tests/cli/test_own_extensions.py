@@ -30,14 +30,14 @@ def llmwatch_report_sections(report):
     first = report["verdicts"][0]["rule"]
     return [
         ("Owners <b>", [["rule", "owner"], [first, "<script>alert(1)</script>"]]),
-        ("Note", f"judged {report['aggregates']['calls']} calls"),
+        ("Note", f"judged {report['aggregates']['calls']} calls for ada@example.com"),
     ]
 """
 WRONG = """
 from pytest_llmwatch.hookspecs import hookimpl
 
 @hookimpl
-def llmwatch_report_sections(report):
+def llmwatch_report_sections():
     return [("uneven", [["a", "b"], ["c"]])]
 """
 BUDGET = """
@@ -83,7 +83,8 @@ def test_channels_and_sections_of_an_extension(folder: Path, capsys: pytest.Capt
     # shown as it is, linked in the contents, and nothing of it is HTML
     assert "<h2>Owners &lt;b&gt;</h2>" in page
     assert "<td>&lt;script&gt;alert(1)&lt;/script&gt;</td>" in page
-    assert "judged 1 calls" in page
+    assert "judged 1 calls for" in page
+    assert "ada@example.com" not in page
     assert 'href="#own-2"' in page
 
 

@@ -19,7 +19,7 @@ PACKAGE = "pytest_llmwatch"
 
 # Lowest first. A name is a module or a folder; "budget*" is budget.py and its helpers budget_*.py, one family.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "format"),
+    ("errors", "format", "imports"),
     ("call", "semconv", "schema*", "tracing*"),
     ("model",),
     ("codec", "hookspecs", "atomic", "messages"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,3 +99,63 @@ def dead_url() -> str:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     return f"http://127.0.0.1:{port}/v1"
+
+
+def _completion(model: str, content: str, tokens: tuple[int, int]) -> dict[str, Any]:
+    """Return the body of a chat completion."""
+    message = {"role": "assistant", "content": content}
+    usage = {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    body = {"id": "c-1", "created": 1, "object": "chat.completion", "model": model}
+    return {**body, "choices": [choice], "usage": usage}
+
+
+Answer = str | tuple[int, dict[str, Any]]
+
+
+class ChatServer(http.server.ThreadingHTTPServer):
+    """A loopback server of a test's own: ``answer`` makes a text, or status and body, of what was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, answer: Callable[[dict[str, Any]], Answer], tokens: tuple[int, int]) -> None:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                made = answer(asked)
+                status, body = (200, _completion(asked["model"], made, tokens)) if isinstance(made, str) else made
+                data = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_: object) -> None: ...
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer nobody any more; the second time nothing happens."""
+        if self._thread.is_alive():
+            self.shutdown()
+            self._thread.join(timeout=10)
+        self.server_close()
+
+
+@pytest.fixture
+def serve(project: Project) -> Iterator[Callable[..., ChatServer]]:
+    """Start a server that is the project's OpenAI endpoint; it is stopped at the end."""
+    servers: list[ChatServer] = []
+
+    def start(answer: Callable[[dict[str, Any]], Answer], tokens: tuple[int, int] = (7, 3)) -> ChatServer:
+        servers.append(ChatServer(answer, tokens))
+        project.env["OPENAI_BASE_URL"] = servers[-1].url
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()

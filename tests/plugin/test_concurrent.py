@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
 from types import SimpleNamespace
@@ -68,46 +66,21 @@ class Server:
 
 
 @pytest.fixture
-def server(project: Any) -> Iterator[Server]:
+def server(project: Any, serve: Any) -> Server:
     made, lock = Server(), threading.Lock()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            text = asked["messages"][-1]["content"]
-            with lock:
-                made.asked.append((asked["model"], text))
-                delay = made.delay(text)
-            time.sleep(delay)
-            choice = {
-                "index": 0,
-                "message": {"role": "assistant", "content": "an answer"},
-                "finish_reason": "stop",
-            }
-            usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
-            body = {"id": "c", "created": 1, "object": "chat.completion", "model": asked["model"]}
-            data = json.dumps({**body, "choices": [choice], "usage": usage}).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(asked: dict[str, Any]) -> str:
+        text = asked["messages"][-1]["content"]
+        with lock:
+            made.asked.append((asked["model"], text))
+            delay = made.delay(text)
+        time.sleep(delay)
+        return "an answer"
 
-        def log_message(self, *_: object) -> None: ...
-
-    listener = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listener.daemon_threads = True
-    thread = threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    project.env["OPENAI_BASE_URL"] = f"http://127.0.0.1:{listener.server_address[1]}/v1"
+    serve(answer)
     project.golden("qa", SET, [{"id": f"c{n:02}", "input": f"question {n}"} for n in range(CASES)])
     project.budget(BUDGET)
-    try:
-        yield made
-    finally:
-        listener.shutdown()
-        listener.server_close()
-        thread.join()
+    return made
 
 
 def verdicts(report: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,17 +25,6 @@ class Endpoint:
     status: int = 200
     dies_after: int | None = None
     spans: list[tuple[float, float]] = field(default_factory=list)
-    url: str = ""
-    stop: Callable[[], None] = lambda: None
-
-    def answer(self, model: str) -> tuple[int, dict[str, Any]]:
-        if self.status != 200:
-            return self.status, {"error": {"message": "no", "type": "invalid_request_error", "code": "no"}}
-        message = {"role": "assistant", "content": "An answer of some words."}
-        usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        body = {"id": "c-1", "created": 1, "object": "chat.completion", "model": model}
-        return 200, {**body, "choices": [choice], "usage": usage}
 
     @property
     def most_at_once(self) -> int:
@@ -50,45 +37,22 @@ class Endpoint:
 
 
 @pytest.fixture
-def endpoint(project: Any) -> Iterator[Endpoint]:
-    made = Endpoint()
-    lock = threading.Lock()
+def endpoint(serve: Any) -> Endpoint:
+    made, lock = Endpoint(), threading.Lock()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            began = time.monotonic()
-            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            time.sleep(made.delay)
-            status, body = made.answer(asked["model"])
-            data = json.dumps(body).encode()
-            with lock:
-                made.spans.append((began, time.monotonic()))
-                if made.dies_after is not None and len(made.spans) >= made.dies_after:
-                    threading.Thread(target=made.stop, daemon=True).start()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(_: dict[str, Any]) -> str | tuple[int, dict[str, Any]]:
+        began = time.monotonic()
+        time.sleep(made.delay)
+        with lock:
+            made.spans.append((began, time.monotonic()))
+            if made.dies_after is not None and len(made.spans) >= made.dies_after:
+                threading.Thread(target=server.stop, daemon=True).start()
+        if made.status != 200:
+            return made.status, {"error": {"message": "no", "type": "invalid_request_error", "code": "no"}}
+        return "An answer of some words."
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    made.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-
-    made.stop = stop
-    project.env["OPENAI_BASE_URL"] = made.url
-    yield made
-    if made.dies_after is None:
-        stop()
-    thread.join(timeout=10)
+    server = serve(answer, tokens=(7, 5))
+    return made
 
 
 def cases(count: int) -> list[dict[str, Any]]:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
-import json
-import threading
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,41 +47,18 @@ class Model:
 
 
 @pytest.fixture
-def model(project: Any) -> Iterator[Model]:
+def model(project: Any, serve: Any) -> Model:
     made = Model()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            text, seed = asked["messages"][-1]["content"], asked["seed"]
-            made.asked.append((text, seed))
-            message = {"role": "assistant", "content": made.answer(text, seed)}
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
-            body = {"id": "c", "created": 1, "object": "chat.completion", "model": "m"}
-            data = json.dumps({**body, "choices": [choice], "usage": usage}).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(asked: dict[str, Any]) -> str:
+        text, seed = asked["messages"][-1]["content"], asked["seed"]
+        made.asked.append((text, seed))
+        return made.answer(text, seed)
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    made.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    project.env["OPENAI_BASE_URL"] = made.url
+    made.url = serve(answer).url
     project.golden("qa", SET, [{"id": f"c{n:02}", "input": f"question {n}"} for n in range(CASES)])
     project.budget(BUDGET)
-    try:
-        yield made
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return made
 
 
 # scored here: pytester forgets what a test imported, and a class imported again is another one
