@@ -374,11 +374,12 @@ def _calls(
         dict.fromkeys(s.name for r in report.run.results for s in r.scores), key=lambda n: n != "composite"
     )
     ceilings = [v for _, v, kind in _limits(rows, "latency.p95", "latency.max") if kind == "ceiling"]
-    columns = island.columns(report, index, kept.places, names)
-    columns["slow"] = min(ceilings, default=None)
-    columns["rules"] = {rule: rule_calls.packed(found) for rule, found in context["filters"].items()}
+    more = {
+        "slow": min(ceilings, default=None),
+        "rules": {rule: rule_calls.packed(found) for rule, found in context["filters"].items()},
+    }
     return {
-        "island": island.pack(columns),
+        "island": island.columns(report, index, kept.places, names, more),
         "chunks": kept.chunks,
         "static_calls": static,
         "bodies_note": _bodies_note(len(calls), kept.left_out, options),

@@ -1,14 +1,11 @@
 """Every call of a run as compressed columns, and the bodies of some, for the page's script.
 
-An island is JSON, gzipped with a fixed time stamp and base64-coded: no ``<`` can occur in it, equal runs give
-equal bytes, and 50,000 calls take little more than a megabyte.
+An island is gzipped with a fixed time stamp and base64-coded: no ``<`` can occur in it, equal runs give equal
+bytes, and 50,000 calls take less than a megabyte.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +14,7 @@ from datetime import datetime
 from pytest_llmwatch.model import JSON, Call, CaseResult, Report
 from pytest_llmwatch.report import bodies
 from pytest_llmwatch.report.cases import Index, Worst
+from pytest_llmwatch.report.packing import Columns, pack
 from pytest_llmwatch.report.waterfall import Traces, plain
 
 _SHORT_IDS_FROM = 500
@@ -24,12 +22,6 @@ _MAX_SCORES = 2000  # in all: a long run keeps the first scorer's, the others ar
 _CHUNK = 48
 _TEXT = 20_000
 _SAMPLE = 40
-
-
-def pack(value: JSON) -> str:
-    """Return ``value`` as base64 of gzipped JSON."""
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(gzip.compress(text.encode("ascii"), 9, mtime=0)).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,47 +33,56 @@ class Bodies:
     left_out: int
 
 
-def columns(report: Report, index: Index, places: dict[int, tuple[int, int]], names: Sequence[str]) -> JSON:
-    """Return the columns of the table, one entry per call in run order."""
+def columns(
+    report: Report, index: Index, places: dict[int, tuple[int, int]], names: Sequence[str], more: dict[str, JSON]
+) -> str:
+    """Return the packed columns of the table, a row per call in run order; ``more`` goes into their header."""
     calls = report.run.calls
     results = [index.results.get(c.id) for c in calls]
     names = names[: max(1, _MAX_SCORES // max(1, len(calls)))]
     start = min((t for c in calls if (t := _ms(c.time)) is not None), default=0)
     starts = [None if (t := _ms(c.time)) is None else t - start for c in calls]
-    return {
-        "n": len(calls),
-        "start": start,
-        "id": short_ids([c.id for c in calls]),
-        "dict": {
-            "status": _coded(c.status for c in calls),
-            "passed": _coded(_judged(r) for r in results),
-            "outcome": _coded(r.outcome if r else None for r in results),
-            "model": _coded(c.response_model or c.model for c in calls),
-            "feature": _coded(c.feature for c in calls),
-            "team": _coded(c.team for c in calls),
-            "prompt": _coded(c.prompt_version for c in calls),
-            "set": _coded(c.set for c in calls),
-            "case": _coded(c.case for c in calls),
-            "node": _coded(_node(c) for c in calls),
-            "mode": _coded(c.capture_mode for c in calls),
-            "error": _coded(c.error_type for c in calls),
-        },
-        "num": {
-            "repeat": _one([c.repeat for c in calls]),
-            "attempt": _one([c.attempt for c in calls]),
-            "retries": _one([c.retries for c in calls]),
-            "latency": [_scaled(c.latency, 1e5, 4) for c in calls],
-            "ttft": [_scaled(c.ttft, 1e5, 3) for c in calls],
-            "input": [c.usage.input_tokens for c in calls],
-            "output": [c.usage.output_tokens for c in calls],
-            "cached": _one([c.usage.cached_tokens or 0 for c in calls]),
-            "usd": [_scaled(c.cost.usd, 1e9, 3) for c in calls],
-        },
-        "time": _deltas(starts),
-        "scorers": list(names),
-        "scores": [[_value(r, name) for r in results] for name in names],
-        "bodies": {str(row): list(place) for row, place in sorted(places.items())},
+    out = Columns()
+    texts: dict[str, list[str | None]] = {
+        "status": [c.status for c in calls],
+        "passed": [_judged(r) for r in results],
+        "outcome": [r.outcome if r else None for r in results],
+        "model": [c.response_model or c.model for c in calls],
+        "feature": [c.feature for c in calls],
+        "team": [c.team for c in calls],
+        "prompt": [c.prompt_version for c in calls],
+        "set": [c.set for c in calls],
+        "case": [c.case for c in calls],
+        "node": [_node(c) for c in calls],
+        "mode": [c.capture_mode for c in calls],
+        "error": [c.error_type for c in calls],
     }
+    numbers: dict[str, list[int | None]] = {
+        "repeat": [c.repeat for c in calls],
+        "attempt": [c.attempt for c in calls],
+        "retries": [c.retries for c in calls],
+        "latency": [_scaled(c.latency, 1e5, 4) for c in calls],
+        "ttft": [_scaled(c.ttft, 1e5, 3) for c in calls],
+        "input": [c.usage.input_tokens for c in calls],
+        "output": [c.usage.output_tokens for c in calls],
+        "cached": [c.usage.cached_tokens or 0 for c in calls],
+        "usd": [_scaled(c.cost.usd, 1e9, 3) for c in calls],
+        "time": _deltas(starts),
+    }
+    return out.pack(
+        {
+            "n": len(calls),
+            "start": start,
+            "top": max((v for v in numbers["latency"] if v is not None), default=0),
+            "id": out.ids(short_ids([c.id for c in calls])),
+            "dict": {name: out.codes(values) for name, values in texts.items()},
+            "num": {name: out.numbers(values) for name, values in numbers.items()},
+            "scorers": list(names),
+            "scores": [out.numbers([_value(r, name) for r in results]) for name in names],
+            "bodies": {str(row): list(place) for row, place in sorted(places.items())},
+            **more,
+        }
+    )
 
 
 def select(
@@ -151,26 +152,14 @@ def _not_passed(result: CaseResult | None) -> bool:
 
 
 def short_ids(ids: Sequence[str]) -> list[str]:
-    """Return ids, cut in long runs to the shortest length (at least 6) that keeps them distinct."""
+    """Return ids, cut in long runs to the shortest even length (at least 6) that keeps them distinct."""
     if len(ids) < _SHORT_IDS_FROM:
         return list(ids)
     longest = max(map(len, ids))
-    for length in range(6, longest):
+    for length in range(6, longest, 2):  # two letters are a byte
         if len({i[:length] for i in ids}) == len(ids):
             return [i[:length] for i in ids]
     return list(ids)
-
-
-def _coded(values: Iterable[str | None]) -> JSON:
-    """Return [distinct values, index of each row's value or -1]."""
-    codes: dict[str, int] = {}
-    rows = [-1 if v is None else codes.setdefault(v, len(codes)) for v in values]
-    return [list(codes), _one(rows)]
-
-
-def _one(column: list[int]) -> JSON:
-    """Return the column, or its value alone where all rows have the same: nothing to unpack and to read."""
-    return column[0] if column and len(set(column)) == 1 else column
 
 
 def _node(call: Call) -> str | None:

@@ -31,7 +31,7 @@ def report(**asked: Any) -> Report:
 def told(page: str) -> set[int]:
     """Numbers of the calls of which a text is on the page, packed or plain."""
     packed = re.findall(r'<script type="application/json"[^>]*>"([^"]+)"</script>', page)
-    texts = [page, *(gzip.decompress(base64.b64decode(p)).decode() for p in packed)]
+    texts = [page, *(gzip.decompress(base64.b64decode(p)).decode("latin-1") for p in packed)]
     return {int(n) for text in texts for n in re.findall(r"(?:question|answer) (\d)!", text)}
 
 

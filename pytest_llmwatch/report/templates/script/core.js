@@ -33,25 +33,26 @@ function decode(text) {
   return bytes;
 }
 
-async function unpack(id) {
+function inflate(id) {
   const bytes = decode(by(id).textContent.slice(1, -1));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
-  return JSON.parse(await new Response(stream).text());
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip')));
 }
 
 const NONE = '–';
-const number = (value) => (value === null || value === undefined ? NONE : value.toLocaleString('en-US'));
+// NaN is what a column has where nothing is known. Intl takes as long to start as the table does.
+const unknown = (value) => value === null || value === undefined || value !== value;
+const number = (value) => (unknown(value) ? NONE : String(value).replace(/\B(?=(\d{3})+$)/g, ','));
 function seconds(value) {
-  if (value === null || value === undefined) return NONE;
+  if (unknown(value)) return NONE;
   const digits = value >= 1000 ? 0 : value >= 100 ? 1 : value >= 0.1 ? 2 : value ? 3 : 0;
   return value.toFixed(digits) + ' s';
 }
 function dollars(value) {
-  if (value === null || value === undefined) return NONE;
+  if (unknown(value)) return NONE;
   if (value >= 1 || value === 0) return '$' + value.toFixed(2);
   return '$' + value.toFixed(Math.max(4, 1 - Math.floor(Math.log10(value))));
 }
-const share = (thousandths) => (thousandths === null || thousandths === undefined ? NONE : (thousandths / 1000).toFixed(3));
+const share = (thousandths) => (unknown(thousandths) ? NONE : (thousandths / 1000).toFixed(3));
 const words = (text) => String(text).replaceAll('_', ' ');
 
 function theme() {

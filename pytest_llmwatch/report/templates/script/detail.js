@@ -1,9 +1,14 @@
 // One call in full: facts, scores with their reasons, and its texts with the evidence marked.
+// They stand after the script, so that the table need not wait for them.
 const chunks = new Map();
+const whole = new Promise((done) => {
+  if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', done);
+  else done();
+});
 function bodyOf(calls, row) {
   const place = calls.data.bodies[row];
   if (!place) return Promise.resolve(null);
-  if (!chunks.has(place[0])) chunks.set(place[0], unpack('bodies-' + place[0]));
+  if (!chunks.has(place[0])) chunks.set(place[0], whole.then(() => inflate('bodies-' + place[0]).json()));
   return chunks.get(place[0]).then((chunk) => chunk[place[1]]);
 }
 
@@ -53,19 +58,19 @@ function scoreList(body) {
 }
 
 function factList(calls, row) {
-  const cached = calls.cached[row] ? ' (' + number(calls.cached[row]) + ' cached)' : '';
+  const hits = calls.cached.at(row), cached = hits ? ' (' + number(hits) + ' cached)' : '';
   const pairs = [['latency', seconds(calls.seconds('latency', row))], ['first token', seconds(calls.seconds('ttft', row))],
-    ['tokens in', number(calls.input[row]) + cached], ['tokens out', number(calls.output[row])], ['cost', dollars(calls.dollars(row))]];
+    ['tokens in', number(calls.input.at(row)) + cached], ['tokens out', number(calls.output.at(row))], ['cost', dollars(calls.dollars(row))]];
   return make('dl', { class: 'facts' }, ...pairs.map(([k, v]) => make('div', {}, make('dt', {}, k), make('dd', {}, v))));
 }
 
 function known(calls, row, extra) {
   const start = calls.start[row];
-  const pairs = [['call', calls.id[row]], ['test', calls.node(row)], ['status', words(calls.text('status', row))],
+  const pairs = [['call', calls.id(row)], ['test', calls.node(row)], ['status', words(calls.text('status', row))],
     ['test outcome', words(calls.text('outcome', row))], ['model', calls.text('model', row)], ['error type', calls.text('error', row)],
     ['feature', calls.text('feature', row)], ['team', calls.text('team', row)], ['prompt version', calls.text('prompt', row)],
-    ['captured', calls.text('mode', row)], ['retries', calls.retries[row] || ''],
-    ['started', start === null ? '' : new Date(calls.data.start + start).toISOString()], ...extra];
+    ['captured', calls.text('mode', row)], ['retries', calls.retries.at(row) || ''],
+    ['started', unknown(start) ? '' : new Date(calls.data.start + start).toISOString()], ...extra];
   const table = make('tbody', {});
   for (const [key, value] of pairs) {
     if (value !== '') table.append(make('tr', {}, make('th', { scope: 'row' }, key), show(make('td', {}), value)));

@@ -21,9 +21,9 @@ function write() {
 }
 
 async function boot() {
-  const calls = new Calls(await unpack('island'));
+  const calls = new Calls(await inflate('island').arrayBuffer());
   let table = null, detail = null;
-  const open = (row) => { state.c = calls.id[row]; write(); detail.show(row); };
+  const open = (row) => { state.c = calls.id(row); write(); detail.show(row); };
   const close = () => { state.c = ''; write(); detail.hide(); };
   const step = (by) => { table.move(table.at + by); open(table.rows[table.at]); };
   detail = new Detail(calls, step, close);

@@ -3,46 +3,85 @@ const FACETS = [['status', 'Any status'], ['outcome', 'Any outcome'], ['passed',
   ['team', 'Any team'], ['prompt', 'Any prompt version'], ['set', 'Any set'], ['error', 'Any error']];
 const HEIGHT = 34, EXTRA = 12;
 
+// Keep what `get` returns as a property from its first use on.
+function lazy(host, name, get) {
+  Object.defineProperty(host, name, { configurable: true, get() {
+    const value = get();
+    Object.defineProperty(host, name, { value });
+    return value;
+  } });
+}
+
+// A column of numbers: lowest bytes of all rows first, a unit and a least value; the highest is "unknown", NaN here.
+// Places of texts have no unit. One value, not a list, is that of all rows.
+class Column {
+  constructor(bytes, n, spec) {
+    const one = Array.isArray(spec) ? null : spec === null ? NaN : spec;
+    const [from, width, least, unit] = one === null ? spec : [];
+    const none = unit ? 256 ** width - 1 : NaN, factor = unit || 1, base = least || 0;
+    this.at = (row) => {
+      if (one !== null) return one;
+      let value = bytes[from + row];
+      for (let place = 1; place < width; place += 1) value += bytes[from + place * n + row] * 256 ** place;
+      return value === none ? NaN : value * factor + base;
+    };
+    lazy(this, 'all', () => {
+      const out = new Float64Array(n);
+      for (let row = 0; row < n; row += 1) out[row] = this.at(row);
+      return out;
+    });
+  }
+}
+
 class Calls {
-  constructor(data) {
-    this.data = data;
-    this.n = data.n;
-    this.id = data.id;
-    // a column of one value all the way is kept as that value
-    const whole = (column) => (Array.isArray(column) ? column : new Array(data.n).fill(column));
-    for (const [name, column] of Object.entries(data.num)) this[name] = whole(column);
-    for (const pair of Object.values(data.dict)) pair[1] = whole(pair[1]);
-    this.score = data.scores[0] || whole(null);
-    this.orders = new Map();
+  constructor(buffer) {
+    const head = new DataView(buffer).getUint32(0, true) + 4;
+    const data = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, head - 4)));
+    const bytes = new Uint8Array(buffer, head), { n } = data;
+    Object.assign(this, { data, bytes, n, orders: new Map() });
+    for (const [name, spec] of Object.entries(data.num)) this[name] = new Column(bytes, n, spec);
+    this.score = new Column(bytes, n, data.scores.length ? data.scores[0] : null);
+    for (const pair of Object.values(data.dict)) pair[1] = new Column(bytes, n, pair[1]);
+    lazy(this, 'ids', () => Array.from({ length: n }, (_, row) => this.id(row)));
+    lazy(this, 'rows', () => {
+      const rows = new Uint32Array(n);
+      for (let row = 0; row < n; row += 1) rows[row] = row;
+      return rows;
+    });
+    lazy(this, 'start', () => {
+      let last = 0;
+      return this.time.all.map((step) => (unknown(step) ? NaN : (last += step)));
+    });
+  }
+  id(row) {
+    const { id } = this.data;
+    if (Array.isArray(id)) return id[row];
+    let text = '';
+    for (let i = id.at + row * id.size; i < id.at + (row + 1) * id.size; i += 1) text += (this.bytes[i] + 256).toString(16).slice(1);
+    return text;
   }
   seconds(column, row) {
-    return this[column][row] === null ? null : this[column][row] / 1e5;
+    return this[column].at(row) / 1e5;
   }
   dollars(row) {
-    return this.usd[row] === null ? null : this.usd[row] / 1e9;
-  }
-  get start() {
-    let last = 0;
-    const start = this.data.time.map((step) => (step === null ? null : (last += step)));
-    Object.defineProperty(this, 'start', { value: start });
-    return start;
+    return this.usd.at(row) / 1e9;
   }
   text(column, row) {
     const [values, codes] = this.data.dict[column];
-    return codes[row] < 0 ? '' : values[codes[row]];
+    return values[codes.at(row)] || '';  // none: no place among the values
   }
   node(row) {
-    return this.text('node', row).replace('\u0001', () => this.text('case', row)).replace('\u0002', this.repeat[row]);
+    return this.text('node', row).replace('\u0001', () => this.text('case', row)).replace('\u0002', this.repeat.at(row));
   }
   name(row) {
-    return this.text('case', row) || this.node(row).split('::').pop() || this.id[row];
+    return this.text('case', row) || this.node(row).split('::').pop() || this.id(row);
   }
   // Distinct node ids in lower case, and which of them each row has: a search reads a name once, not once a call.
   get nodes() {
-    const codes = this.data.dict.node[1], cases = this.data.dict.case[1], seen = new Map(), texts = [], of = new Int32Array(this.n);
-    const least = this.data.dict.case[0].length + 1;
+    const codes = this.data.dict.node[1].all, cases = this.data.dict.case[1].all, seen = new Map(), texts = [], of = new Int32Array(this.n);
+    const least = this.data.dict.case[0].length + 2;
     for (let row = 0; row < this.n; row += 1) {
-      const key = ((codes[row] + 1) * least + cases[row] + 1) * 65536 + this.repeat[row];
+      const key = ((codes[row] + 1) * least + cases[row] + 1) * 65536 + this.repeat.at(row);
       let at = seen.get(key);
       if (at === undefined) {
         seen.set(key, at = texts.length);
@@ -55,15 +94,16 @@ class Calls {
   }
   // Tell for a word whether a row has it: in the id, the test, or a text that facets choose by.
   has(word) {
-    const columns = [this.nodes, ...FACETS.map(([facet]) => this.data.dict[facet])];
     const found = [];
-    for (const [values, codes] of columns) {
+    const look = (values, codes) => {
       const hits = values.map((value) => value.toLowerCase().includes(word));
-      if (hits.includes(true)) found.push([hits, codes]);
-    }
+      if (hits.includes(true)) found.push([hits, codes()]);
+    };
+    look(this.nodes[0], () => this.nodes[1]);
+    for (const [facet] of FACETS) look(this.data.dict[facet][0], () => this.data.dict[facet][1].all);
     return (row) => {
       for (const [hits, codes] of found) if (hits[codes[row]]) return true;
-      return this.id[row].includes(word);
+      return this.ids[row].includes(word);
     };
   }
   // Rows of the calls behind a rule, worst first, kept as differences.
@@ -73,34 +113,38 @@ class Calls {
   }
   // A link may hold a longer or a shorter id than the page does.
   find(id) {
-    const whole = this.id.indexOf(id);
+    const whole = this.ids.indexOf(id);
     if (whole >= 0) return whole;
     if (id.length < 4) return -1;
-    return this.id.findIndex((own) => own.startsWith(id) || id.startsWith(own));
+    return this.ids.findIndex((own) => own.startsWith(id) || id.startsWith(own));
   }
-  // Whole numbers to sort by, null where nothing is known; texts as their places in the alphabet.
+  // Whole numbers to sort by, NaN where nothing is known; texts as their places in the alphabet.
   keys(sort) {
     const texts = { test: (row) => this.name(row), model: (row) => this.text('model', row),
       status: (row) => this.text('status', row) + ' ' + this.text('outcome', row) }[sort];
-    if (!texts) return { latency: this.latency, ttft: this.ttft, tokens: this.output, cost: this.usd, score: this.score }[sort] || this.start;
+    if (!texts) {
+      const column = { latency: this.latency, ttft: this.ttft, tokens: this.output, cost: this.usd, score: this.score }[sort];
+      return column ? column.all : this.start;
+    }
     const own = Array.from({ length: this.n }, (_, row) => texts(row));
     const places = new Map([...new Set(own)].sort((x, y) => (x < y ? -1 : 1)).map((text, at) => [text, at]));
-    return own.map((text) => (text === '' ? null : places.get(text)));
+    return own.map((text) => (text === '' ? NaN : places.get(text)));
   }
   // All rows in an order: the key and the row in one number each, so that no comparison calls back. Unknown last.
   order(sort) {
     if (this.orders.has(sort)) return this.orders.get(sort);
     const down = sort.startsWith('-'), keys = this.keys(sort.replace('-', '')), n = this.n;
     let least = Infinity, most = -Infinity;
-    for (const key of keys) if (key !== null) { if (key < least) least = key; if (key > most) most = key; }
+    for (const key of keys) { if (key < least) least = key; if (key > most) most = key; }
     const span = most >= least ? most - least + 1 : 0, packed = new Float64Array(n);
     const unit = Math.ceil((span * n) / 2 ** 52) || 1;  // coarser where both would not fit into one number
     for (let row = 0; row < n; row += 1) {
       const key = keys[row];
-      packed[row] = Math.ceil((key === null ? span : down ? most - key : key - least) / unit) * n + row;
+      packed[row] = Math.ceil((key !== key ? span : down ? most - key : key - least) / unit) * n + row;
     }
     packed.sort();
-    const rows = Array.from(packed, (value) => value % n);
+    const rows = new Uint32Array(n);
+    for (let at = 0; at < n; at += 1) rows[at] = packed[at] % n;
     this.orders.set(sort, rows);
     return rows;
   }
@@ -119,12 +163,12 @@ function select(calls, state) {
   }
   for (const [facet] of FACETS) {
     if (!state[facet]) continue;
-    const [values, codes] = calls.data.dict[facet];
-    const code = values.indexOf(state[facet]);
+    const [values, column] = calls.data.dict[facet];
+    const code = values.indexOf(state[facet]), codes = column.all;
     checks.push((row) => codes[row] === code);
   }
   for (const word of wanted) checks.push(calls.has(word));
-  rows ||= calls.all ||= Array.from({ length: calls.n }, (_, row) => row);
+  rows ||= calls.rows;
   for (const check of checks) rows = rows.filter(check);
   return rows;
 }
@@ -132,8 +176,7 @@ function select(calls, state) {
 class Table {
   constructor(calls, state, changed, open) {
     Object.assign(this, { calls, state, changed, open, at: 0, rows: [] });
-    this.top = 1;
-    for (const value of calls.latency) if (value > this.top) this.top = value;
+    this.top = Math.max(1, calls.data.top);
     // neither is asked of the page while it is built: that would lay it out
     this.scroll = 0;
     this.tall = 0;
@@ -180,14 +223,14 @@ class Table {
     by('static').remove();
   }
   facet(facet, any) {
-    const [values, codes] = this.calls.data.dict[facet];
+    const [values, column] = this.calls.data.dict[facet];
     if (values.length < 2 || values.length > 400) return null;
     const node = make('select', { 'aria-label': any.replace('Any ', 'Filter by '), 'data-facet': facet }, make('option', { value: '' }, any));
     // the choices are counted when somebody has time for them, or needs one
     node.fill = () => {
       if (node.options.length > 1) return;
       const counts = new Array(values.length).fill(0);
-      for (const code of codes) if (code >= 0) counts[code] += 1;
+      for (const code of column.all) if (code >= 0 && code < counts.length) counts[code] += 1;
       for (const i of values.keys()) {
         const option = make('option', {});
         option.value = values[i];
@@ -236,7 +279,7 @@ class Table {
   // What can wait until the first page stands: choices, and what the first search and the usual sorts read.
   prepare() {
     const idle = window.requestIdleCallback || ((work) => setTimeout(work, 50));
-    const work = [...this.selects.map((node) => node.fill), () => this.calls.nodes, ...['-latency', 'test', '-cost', 'model', 'status', '-ttft', '-tokens'].map((sort) => () => this.calls.order(sort))];
+    const work = [...this.selects.map((node) => node.fill), () => this.calls.nodes, () => this.calls.ids, ...['-latency', 'test', '-cost', 'model', 'status', '-ttft', '-tokens'].map((sort) => () => this.calls.order(sort))];
     const next = () => {
       work.shift()();
       if (work.length) idle(next);
@@ -260,20 +303,21 @@ class Table {
     const failed = status !== 'success', bad = outcome === 'failed' || outcome === 'error';
     const [mark, word, state] = failed ? ['✗', words(status), 'broken'] : bad ? ['✗', 'test ' + words(outcome), 'broken'] : c.text('passed', row) === 'low score' ? ['✗', 'low score', 'broken'] : ['✓', 'ok', 'holds'];
     const cell = (kind, ...inside) => make('div', { role: 'gridcell', class: kind }, ...inside);
-    const latency = c.seconds('latency', row), slow = c.data.slow !== null && latency !== null && latency > c.data.slow;
+    const latency = c.seconds('latency', row), slow = c.data.slow !== null && latency > c.data.slow;
     const bar = make('i', {});
-    bar.style.width = latency === null ? '0' : Math.max(1, 100 * Math.sqrt(c.latency[row] / this.top)) + '%';
-    const value = c.score[row];
+    bar.style.width = unknown(latency) ? '0' : Math.max(1, 100 * Math.sqrt(c.latency.at(row) / this.top)) + '%';
+    const value = c.score.at(row);
     const who = show(cell('who'), c.name(row));
-    if (c.repeat[row] || c.attempt[row]) who.append(make('small', {}, '#' + (c.repeat[row] + 1) + (c.attempt[row] ? ' rerun ' + c.attempt[row] : '')));
+    const again = c.attempt.at(row);
+    if (c.repeat.at(row) || again) who.append(make('small', {}, '#' + (c.repeat.at(row) + 1) + (again ? ' rerun ' + again : '')));
     who.title = c.node(row).replace(CONTROL, '?');
     return make('div', { class: 'row' + (at === this.at ? ' at' : ''), role: 'row', id: 'row-' + at, 'data-at': at, 'aria-rowindex': at + 2, 'aria-selected': at === this.at ? 'true' : 'false' },
       cell('', make('span', { class: 'state ' + state }, make('b', { 'aria-hidden': 'true' }, mark), ' ' + word)),
       who, show(cell(''), c.text('model', row)),
       cell('num lat' + (slow ? ' slow' : ''), bar, make('span', { class: slow ? 'low' : null }, seconds(latency))),
       cell('num', seconds(c.seconds('ttft', row))),
-      cell('num', number(c.input[row]) + ' → ' + number(c.output[row])), cell('num', dollars(c.dollars(row))),
-      cell('num' + (value !== null && value < 500 ? ' low' : ''), share(value)));
+      cell('num', number(c.input.at(row)) + ' → ' + number(c.output.at(row))), cell('num', dollars(c.dollars(row))),
+      cell('num' + (value < 500 ? ' low' : ''), share(value)));
   }
   move(to) {
     this.at = Math.max(0, Math.min(this.rows.length - 1, to));
