@@ -41,6 +41,7 @@ _VIEWS = (
     ("demo", "report-calls", 1100, 700, False, "#calls?rule=quality.pass_rate", ""),
     ("demo", "report-narrow", 390, 844, False, "", ""),
     ("story", "report-changes", 1100, 860, False, "#changes", ""),
+    ("story", "report-latency", 1100, 480, False, "#latency", ""),
     ("story", "report-trace", 1100, 700, False, "#traces", ".waterfall .call a"),
     ("terminal", "terminal", 860, 100, True, "", ""),
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_llmwatch import format as fmt
+from pytest_llmwatch.measure_calls import is_unpriced
 from pytest_llmwatch.model import Call
 
 DIMENSIONS: tuple[tuple[str, str, Callable[[Call], str | None]], ...] = (
@@ -26,13 +27,15 @@ _TOP = 8
 class Group:
     """Calls that share a value.
 
-    ``cost`` is None where no call has a price; ``share`` is of the dimension's sum.
+    ``cost`` is None where no call has a price; ``share`` is of the dimension's sum. ``unpriced`` calls are billed,
+    but at a price that is not known; calls that failed without usage are neither.
     """
 
     name: str
     calls: int
     failed: int
     cost: float | None
+    priced: int
     unpriced: int
     share: float
     input_tokens: int
@@ -44,8 +47,7 @@ class Group:
     @property
     def per_call(self) -> float | None:
         """Mean cost of the priced calls."""
-        priced = self.calls - self.unpriced
-        return self.cost / priced if self.cost is not None and priced else None
+        return self.cost / self.priced if self.cost is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,8 @@ def _group(name: str, calls: list[Call], share: float, *, rest: bool = False) ->
         calls=len(calls),
         failed=sum(c.failed for c in calls),
         cost=math.fsum(prices) if prices else None,
-        unpriced=len(calls) - len(prices),
+        priced=len(prices),
+        unpriced=sum(map(is_unpriced, calls)),
         share=share,
         input_tokens=sum(c.usage.input_tokens or 0 for c in calls),
         output_tokens=sum(c.usage.output_tokens or 0 for c in calls),

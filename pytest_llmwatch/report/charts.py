@@ -22,7 +22,10 @@ _WIDE = 25.0  # max/min from which the axis is logarithmic
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """A bar: left edge and width in %, top and height in px, what it covers, and whether it is over the limit."""
+    """A bar: left edge and width in %, top and height in px, what it covers, and whether it is over the limit.
+
+    ``was`` is how many values it would hold if they were spread as the baseline's.
+    """
 
     x: float
     width: float
@@ -32,6 +35,7 @@ class Bin:
     high: str
     count: int
     over: bool
+    was: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,10 @@ class Histogram:
     n: int
     plot: int = _PLOT
     log: bool = False
+    before: int = 0
+    """How many values the baseline has, 0 without one."""
+    outline: tuple[tuple[float, float, float, float], ...] = ()
+    """How the baseline's are spread: lines from (x in %, y in px) to (x, y)."""
 
 
 def histogram(
@@ -66,6 +74,7 @@ def histogram(
     values: Sequence[float],
     unit: str,
     *,
+    before: Sequence[float] = (),
     limits: Sequence[tuple[str, float, str]] = (),
     quantiles: Sequence[tuple[str, float | None]] = (),
     bins: int = 22,
@@ -76,6 +85,7 @@ def histogram(
         title: Heading of the chart.
         values: Figures >= 0, in ``unit``.
         unit: As in ``format.value``.
+        before: The baseline's values: how they spread is drawn over the bars, to the same sum.
         limits: (label, value, ``ceiling`` or ``warn``): lines across the chart. Bars over a ceiling stand out.
         quantiles: (label, value) pairs under the axis.
         bins: How many bars.
@@ -83,7 +93,8 @@ def histogram(
     values = sorted(v for v in values if math.isfinite(v))
     if not values:
         return None
-    positions = [*values, *(v for _, v, _ in limits), *(v for _, v in quantiles if v)]
+    before = sorted(v for v in before if math.isfinite(v))
+    positions = [*values, *before, *(v for _, v, _ in limits), *(v for _, v in quantiles if v)]
     scale = _scale(min(positions), max(positions))
     ceiling = min((v for _, v, kind in limits if kind == "ceiling"), default=math.inf)
     places = [i / bins for i in range(bins + 1)]
@@ -93,19 +104,17 @@ def histogram(
         places[over] = scale.forward(ceiling)
     edges = [scale.inverse(p) for p in places]
     edges[over] = ceiling if over < bins else edges[over]
-    counts = [0] * bins
-    for value in values:
-        at = min(bins - 1, max(0, bisect_right(edges, value) - 1))
-        # a value that equals the limit is inside it
-        counts[min(at, over - 1) if value <= ceiling else max(at, over)] += 1
-    top = max(counts)
+    counts = _counts(values, edges, over, ceiling)
+    was = [c * len(values) / len(before) for c in _counts(before, edges, over, ceiling)] if before else None
+    top = max([*counts, *(was or [])])
     drawn = tuple(
         Bin(
             _r(100 * places[i]), _r(100 * (places[i + 1] - places[i])),
             _r(_PLOT - _PLOT * c / top, 1), _r(_PLOT * c / top, 1),
             fmt.value(edges[i], unit), fmt.value(edges[i + 1], unit), c, i >= over,
+            was[i] if was else None,
         )
-        for i, c in enumerate(counts) if c
+        for i, c in enumerate(counts) if c or (was and was[i])
     )  # fmt: skip
     known = [(name, v) for name, v in quantiles if v is not None]
     marks = tuple(_mark(scale, v, f"{name} {fmt.value(v, unit)}", name) for name, v in known)
@@ -117,10 +126,35 @@ def histogram(
         ticks=tuple(_mark(scale, v, fmt.value(v, unit)) for v in scale.ticks),
         limits=tuple(_mark(scale, v, f"{name} {fmt.value(v, unit, v)}", "", kind) for name, v, kind in limits),
         quantiles=marks,
-        top=top,
+        top=round(top),
         n=len(values),
         log=scale.log,
+        before=len(before),
+        outline=_outline(places, [_PLOT - _PLOT * c / top for c in was]) if was else (),
     )
+
+
+def _outline(places: Sequence[float], heights: Sequence[float]) -> tuple[tuple[float, float, float, float], ...]:
+    out: list[tuple[float, float, float, float]] = []
+    last = float(_PLOT)
+    for i, y in enumerate([*heights, float(_PLOT)]):
+        x = _r(100 * places[i])
+        if _r(y, 1) != _r(last, 1):
+            out.append((x, _r(last, 1), x, _r(y, 1)))
+        if i < len(heights) and _r(y, 1) < _PLOT:
+            out.append((x, _r(y, 1), _r(100 * places[i + 1]), _r(y, 1)))
+        last = y
+    return tuple(out)
+
+
+def _counts(values: Sequence[float], edges: Sequence[float], over: int, ceiling: float) -> list[int]:
+    bins = len(edges) - 1
+    counts = [0] * bins
+    for value in values:
+        at = min(bins - 1, max(0, bisect_right(edges, value) - 1))
+        # a value that equals the limit is inside it
+        counts[min(at, over - 1) if value <= ceiling else max(at, over)] += 1
+    return counts
 
 
 @dataclass(frozen=True, slots=True)

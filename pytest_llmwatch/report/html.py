@@ -298,17 +298,20 @@ def _spread(report: Report, key: str) -> list[tuple[str, float | None]]:
 
 def _charts(report: Report, rows: list[RuleRow]) -> dict[str, Any]:
     calls = [c for c in report.run.calls if not c.judging]
+    before = [c for c in report.before.calls if not c.judging] if report.before is not None else []
     modes = {c.capture_mode for c in calls if c.latency is not None}
     p95 = next(((r.rule, r.verdict.limit) for r in rows if r.rule == "latency.p95" and r.verdict.limit), None)
     over = charts.timeline(calls, (p95[0], p95[1]) if p95 and p95[1] is not None else None)
     return {
         "latency": charts.histogram(
             "Latency", [c.latency for c in calls if c.latency is not None], "s",
+            before=[c.latency for c in before if c.latency is not None],
             limits=_limits(rows, "latency.p50", "latency.p95", "latency.p99", "latency.max"),
             quantiles=_spread(report, "latency"),
         ),
         "ttft": charts.histogram(
             "Time to first token", [c.ttft for c in calls if c.ttft is not None], "s",
+            before=[c.ttft for c in before if c.ttft is not None],
             limits=_limits(rows, "latency.ttft_p50", "latency.ttft_p95"), quantiles=_spread(report, "ttft"),
         ),
         "over_time": over,
@@ -343,7 +346,7 @@ def _token_facts(report: Report) -> list[tuple[str, str, str | None]]:
     tokens_out = int(totals.get("output_tokens") or 0)
     unpriced = int(totals.get("unpriced") or 0)
     cost = totals.get("cost_usd")
-    priced = len(calls) - unpriced
+    priced = sum(c.cost.usd is not None for c in calls)
     out = [
         ("cost of the run", fmt.value(cost, "usd"), f"{unpriced:,} without a price" if unpriced else None),
         ("a priced call", fmt.value(cost / priced if cost is not None and priced else None, "usd"), None),

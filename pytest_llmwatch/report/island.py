@@ -77,6 +77,12 @@ def columns(
             "id": out.ids(short_ids([c.id for c in calls])),
             "dict": {name: out.codes(values) for name, values in texts.items()},
             "num": {name: out.numbers(values) for name, values in numbers.items()},
+            "bad": sum(
+                c.status != "success"
+                or _judged(r) == "low score"
+                or (r is not None and r.outcome in ("failed", "error"))
+                for c, r in zip(calls, results, strict=True)
+            ),
             "scorers": list(names),
             "scores": [out.numbers([_value(r, name) for r in results]) for name in names],
             "bodies": {str(row): list(place) for row, place in sorted(places.items())},
@@ -136,7 +142,7 @@ def preferred(report: Report, index: Index, worst: Iterable[str], *, everything:
 
 def _body(call: Call, index: Index, traces: Traces | None) -> JSON:
     case = Worst(call, index.results.get(call.id), None)
-    trace = plain(traces.of(call.trace_id)) if traces is not None else None
+    trace = plain(traces.of(call.trace_id, own=call.id)) if traces is not None else None
     return {**bodies.body(case, _TEXT), "id": call.id, "facts": bodies.facts(call), "trace": trace}
 
 

@@ -139,7 +139,7 @@ def _cost(report: Report, calls: Sequence[Call], rows: Sequence[RuleRow]) -> Pan
     totals = report.aggregates
     usd = totals.get("cost_usd")
     unpriced = int(totals.get("unpriced") or 0)
-    priced = len(calls) - unpriced
+    priced = sum(c.cost.usd is not None for c in calls)
     state, tally = _of(rows, "cost")
     timed = sorted(
         (t, c.cost.usd) for c in calls if (t := _seconds(c.time)) is not None and c.cost.usd is not None

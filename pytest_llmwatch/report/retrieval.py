@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_llmwatch import format as fmt
 from pytest_llmwatch.model import CaseResult, Report, Retrieval
@@ -26,13 +26,16 @@ class Found:
     rank: int | None
     said: str
     bad: bool
+    times: int = 1
+    """How many retrievals asked for the same and found the same; the first of them is linked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retrievals:
-    """The retrievals to show, those that missed first; ``total`` counts all."""
+    """The retrievals to show, those that missed first; ``covered`` of ``total`` stand there, alike ones as one."""
 
     shown: tuple[Found, ...]
+    covered: int
     total: int
 
 
@@ -45,8 +48,13 @@ def retrievals(report: Report) -> Retrievals | None:
     ]
     if not found:
         return None
-    found.sort(key=lambda f: (not f.bad, f.rank or 0, f.query))
-    return Retrievals(tuple(found[:_SHOWN]), len(found))
+    alike: dict[tuple[object, ...], list[Found]] = {}
+    for f in found:
+        alike.setdefault((f.query or f.case, f.documents, f.more, f.missing), []).append(f)
+    merged = [replace(same[0], times=len(same)) for same in alike.values()]
+    merged.sort(key=lambda f: (not f.bad, f.rank or 0, -f.times, f.query))
+    shown = merged[:_SHOWN]
+    return Retrievals(tuple(shown), sum(f.times for f in shown), len(found))
 
 
 def _all(report: Report) -> Iterator[tuple[Retrieval, Place, str | None]]:

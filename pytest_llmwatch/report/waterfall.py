@@ -10,7 +10,7 @@ from datetime import datetime
 from pytest_llmwatch import format as fmt
 from pytest_llmwatch.model import JSON, Call, Run, Span
 
-_MOST = 40
+_MOST, _MOST_OF_A_CALL = 40, 200
 _SHOWN = 4
 
 
@@ -31,7 +31,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The steps of one trace in order of start; ``left_out`` counts those beyond the most that are shown."""
+    """The steps of one trace in order of start; ``left_out`` counts those that are not shown."""
 
     id: str
     name: str
@@ -78,21 +78,27 @@ class Traces:
             node = _Node(own, step.parent_id, start, step.latency or 0.0, span, call)
             self._nodes[step.trace_id].append(node)
 
-    def of(self, trace: str | None) -> Trace | None:
-        """Return a trace by its id, None where it has fewer than two steps."""
+    def of(self, trace: str | None, most: int = _MOST_OF_A_CALL, own: str | None = None) -> Trace | None:
+        """Return a trace by its id, None where it has fewer than two steps.
+
+        Of more than ``most`` steps the first stay, and of those after them the call ``own`` and what failed.
+        """
         nodes = self._nodes.get(trace or "", [])
         if len(nodes) < 2 or trace is None:
             return None
         first = min(n.start for n in nodes)
         total = max(n.start + n.seconds for n in nodes) - first
         ordered = list(_walk(nodes))
-        steps = tuple(_step(n, depth, first, total or 1.0) for depth, n in ordered[:_MOST])
+        late = [(d, n) for d, n in ordered[most:] if (n.call is not None and n.call.id == own) or _failed(n)]
+        late = late[: most // 2]
+        kept = [*ordered[: most - len(late)], *late]
+        steps = tuple(_step(n, depth, first, total or 1.0) for depth, n in kept)
         head = ordered[0][1]
         name = next((n.span or n.call for _, n in ordered if (n.span or n.call)), None)
         case = (name.case or (name.nodeid or "").rsplit("::", 1)[-1]) if name is not None else ""
         return Trace(
             trace, case or _name(head), total, steps, sum(_failed(n) is not None for n in nodes),
-            max(0, len(nodes) - _MOST),
+            len(nodes) - len(kept),
         )  # fmt: skip
 
     def worst(self, wanted: Iterable[str | None]) -> list[Trace]:
@@ -102,7 +108,7 @@ class Traces:
         slow = sorted(self._nodes, key=lambda t: -max(n.seconds for n in self._nodes[t]))
         found: list[Trace] = []
         for trace in dict.fromkeys([*named[:_SHOWN], *failed[:2], *slow[:_SHOWN]]):
-            if len(found) < _SHOWN and (made := self.of(trace)) is not None:
+            if len(found) < _SHOWN and (made := self.of(trace, _MOST)) is not None:
                 found.append(made)
         return found
 

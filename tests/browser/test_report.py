@@ -81,6 +81,23 @@ def test_a_facet_filters_and_a_link_in_the_page_sets_it(
     assert page.input_value("select[data-facet=feature]") == "refunds"
 
 
+def test_one_click_leaves_what_is_not_ok(open_page: Callable[..., Any], text: str, report: Any) -> None:
+    page = open_page(text).page
+    outcome = {i: r for r in report.run.results for i in r.call_ids}
+    bad = sum(c.failed or not outcome[c.id].passed for c in report.run.calls)
+    assert 0 < bad < len(report.run.calls)
+    assert page.inner_text(".tools .chip >> nth=0") == f"✗ {bad} not ok"
+    page.click("text=not ok")
+    assert count(page) == f"{bad} of {len(report.run.calls)} calls"
+    assert page.locator(".pane .state.holds").count() == 0
+    assert "bad=1" in page.evaluate("location.hash")
+    again = open_page(text, fragment=page.evaluate("location.hash")).page
+    assert count(again) == count(page)
+    assert again.get_attribute(".tools .chip >> nth=0", "aria-pressed") == "true"
+    again.click("text=not ok")
+    assert count(again) == f"{len(report.run.calls)} calls"
+
+
 def test_sorting_puts_the_slowest_first_and_unknown_last(
     open_page: Callable[..., Any], text: str, report: Any
 ) -> None:

@@ -32,7 +32,7 @@ def test_two_clicks_lead_from_a_broken_rule_to_the_trace_of_a_call(
     page.click("#rule-latency-p95 .go")
     page.wait_for_function("document.querySelector('.tools output').textContent.includes(' of ')")
     assert page.inner_text(".tools output") == f"{slow} of {len(report.run.calls)} calls"
-    assert page.inner_text(".chip code") == "latency.p95"
+    assert page.inner_text(".behind code") == "latency.p95"
     traced = next(
         at
         for at, c in enumerate(sorted((c for c in report.run.calls if (c.latency or 0) > 1.8),
@@ -48,9 +48,9 @@ def test_two_clicks_lead_from_a_broken_rule_to_the_trace_of_a_call(
     assert "c=" in address
     again = open_page(text, fragment=address).page
     again.wait_for_selector("#detail .waterfall")
-    assert again.inner_text(".chip code") == "latency.p95"
+    assert again.inner_text(".behind code") == "latency.p95"
     again.keyboard.press("Escape")
-    again.click(".chip")
+    again.click(".behind")
     assert again.inner_text(".tools output") == f"{len(report.run.calls)} calls"
     assert opened.errors == []
 

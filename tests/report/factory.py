@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pytest_llmwatch.measure_calls import is_unpriced
 from pytest_llmwatch.model import (
     Attempt,
     Call,
@@ -233,7 +234,7 @@ def aggregates(run: Run) -> dict[str, Any]:
         "calls": len(run.calls),
         "failed": sum(c.failed for c in run.calls),
         "cost_usd": sum(priced) if priced else None,
-        "unpriced": sum(c.cost.usd is None for c in run.calls),
+        "unpriced": sum(map(is_unpriced, run.calls)),
         "input_tokens": sum(c.usage.input_tokens or 0 for c in run.calls),
         "output_tokens": sum(c.usage.output_tokens or 0 for c in run.calls),
         "latency": spread([c.latency for c in run.calls if c.latency is not None]),

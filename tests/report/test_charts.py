@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_llmwatch.measure_calls import is_unpriced
 from pytest_llmwatch.model import Verdict
 from pytest_llmwatch.report import breakdown, charts, view
 
@@ -25,6 +26,24 @@ def test_a_median_limit_does_not_colour_half_of_the_calls() -> None:
     chart = charts.histogram("t", [1.0, 2.0, 3.0], "s", limits=[("p50", 1.5, "middle")])
     assert chart is not None
     assert not any(b.over for b in chart.bins)
+
+
+def test_the_baselines_spread_is_drawn_to_the_same_sum() -> None:
+    now = [1.0, 1.0, 1.0, 2.0]
+    alone = charts.histogram("t", now, "s")
+    assert alone is not None
+    assert alone.outline == ()
+    chart = charts.histogram("t", now, "s", before=[1.0, 4.0], limits=[("p95", 3.0, "ceiling")])
+    assert chart is not None
+    assert chart.before == 2
+    assert sum(b.was or 0 for b in chart.bins) == pytest.approx(len(now)), "half as many values stand for as many"
+    last = chart.bins[-1]
+    assert (last.count, last.was, last.over) == (0, 2.0, True), "where only the baseline was is on the chart"
+    # a closed line: up from the axis and down to it again, each end where the next begins
+    assert chart.outline[0][1] == chart.outline[-1][3] == chart.plot
+    xs = [(a, b) for a, _, b, _ in chart.outline]
+    assert all(0 <= a <= b <= 100 for a, b in xs)
+    assert min(y for line in chart.outline for y in line[1::2]) == pytest.approx(chart.plot / 3, abs=0.1)
 
 
 def test_nothing_to_draw_is_no_chart() -> None:
@@ -49,7 +68,8 @@ def test_groups_add_up_to_the_run(factory: ModuleType) -> None:
     for dimension in breakdown.breakdowns(run.calls):
         assert sum(g.calls for g in dimension.groups) == 200
         assert sum(g.share for g in dimension.groups) == pytest.approx(1.0)
-        assert sum(g.unpriced for g in dimension.groups) == sum(c.cost.usd is None for c in run.calls)
+        assert sum(g.unpriced for g in dimension.groups) == sum(map(is_unpriced, run.calls))
+        assert sum(g.priced for g in dimension.groups) == sum(c.cost.usd is not None for c in run.calls)
         assert len(dimension.groups) <= 9
 
 

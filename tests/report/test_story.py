@@ -135,6 +135,25 @@ def test_a_waterfall_nests_steps_and_survives_a_ring_of_parents() -> None:
     assert waterfall.Traces(Run("r", at(0), calls=(call,))).of("t") is None
 
 
+def test_of_a_long_trace_the_first_steps_stay_and_what_failed() -> None:
+    at = "2026-01-01T00:{:02}:{:02}Z".format
+    spans = [
+        Span(f"s{i:03}", f"step {i}", trace_id="t", time=at(i // 60, i % 60), latency=0.5) for i in range(300)
+    ]
+    spans[290] = replace(spans[290], error="down")
+    call = Call("c", trace_id="t", span_id="c", time=at(6, 0), latency=1.0, model="m")
+    traces = waterfall.Traces(Run("r", at(0, 0), calls=(call,), spans=tuple(spans)))
+    found = traces.of("t", own="c")
+    assert found is not None
+    names = [s.name for s in found.steps]
+    assert (len(names), found.left_out, found.failed) == (200, 101, 1)
+    assert names[:3] == ["step 0", "step 1", "step 2"]
+    assert names[-2:] == ["step 290", "m"], "what failed, and the call that was opened"
+    (shown,) = traces.worst([])
+    assert (len(shown.steps), shown.left_out) == (40, 261)
+    assert shown.steps[-1].failed == "down"
+
+
 def test_retrievals_that_missed_come_first() -> None:
     result = CaseResult("n", "s", "a", call_ids=("c",), expected_documents=("d9",))
     hit = Retrieval("found", ids=("d1", "d9"), scores=(0.8, 0.7))
@@ -147,6 +166,11 @@ def test_retrievals_that_missed_come_first() -> None:
         ("missed", True, None), ("none", True, None), ("found", False, 2),
     ]  # fmt: skip
     assert found.shown[0].missing == ("d9",)
+    again = tuple(replace(s, id=f"x{i}") for i, s in enumerate((spans[1], spans[1])))
+    alike = retrieval.retrievals(Report(replace(run, spans=(*spans, *again)), "none", "", 0))
+    assert alike is not None
+    assert [(f.query, f.times) for f in alike.shown] == [("missed", 3), ("none", 1), ("found", 1)]
+    assert (alike.covered, alike.total) == (5, 5)
     assert retrieval.retrievals(Report(Run("r", "t"), "none", "", 0)) is None
 
 

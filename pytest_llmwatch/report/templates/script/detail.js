@@ -109,7 +109,8 @@ class Detail {
     const { calls, host } = this;
     if (this.row < 0) this.back = document.activeElement;
     this.row = row;
-    const title = show(make('h2', { id: 'detail-title', tabindex: '-1' }), calls.name(row));
+    const title = show(make('h2', { id: 'detail-title', tabindex: '-1' }), calls.name(row)), again = calls.again(row);
+    if (again) title.append(' ', make('small', {}, again));
     const rest = make('div', {});
     host.replaceChildren(this.bar, title, factList(calls, row), rest);
     host.hidden = false;
@@ -128,6 +129,7 @@ class Detail {
     if (body.output) part('Output', texts(body.output, body.evidence));
     if (body.scores.length) part('Scores', scoreList(body));
     if (body.trace) part('Trace, ' + body.trace.time, waterfall(body.trace, body.id));
+    if (body.trace && body.trace.left) rest.append(make('p', { class: 'note' }, number(body.trace.left) + ' more steps are in trace.otlp.json'));
     if (body.input) part('Input', texts(body.input, body.evidence));
     if (body.reference) part('Reference', texts(body.reference, body.evidence));
     if (body.context.length) part('Context', make('ol', { class: 'context' }, ...body.context.map((text) => make('li', {}, texts(text, body.evidence)))));

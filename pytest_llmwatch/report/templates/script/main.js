@@ -1,5 +1,5 @@
 // The address holds what is shown: #c-ID a call, #calls?q=...&sort=-latency&c=ID a view of the table.
-const state = { q: '', sort: '', c: '', rule: '' };
+const state = { q: '', sort: '', c: '', rule: '', bad: '' };
 for (const [facet] of FACETS) state[facet] = '';
 
 function read() {

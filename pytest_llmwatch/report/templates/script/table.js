@@ -76,6 +76,11 @@ class Calls {
   name(row) {
     return this.text('case', row) || this.node(row).split('::').pop() || this.id(row);
   }
+  // Which repeat and rerun of its case a call is, '' for the first.
+  again(row) {
+    const repeat = this.repeat.at(row), rerun = this.attempt.at(row);
+    return repeat || rerun ? '#' + (repeat + 1) + (rerun ? ' rerun ' + rerun : '') : '';
+  }
   // Distinct node ids in lower case, and which of them each row has: a search reads a name once, not once a call.
   get nodes() {
     const codes = this.data.dict.node[1].all, cases = this.data.dict.case[1].all, seen = new Map(), texts = [], of = new Int32Array(this.n);
@@ -105,6 +110,13 @@ class Calls {
       for (const [hits, codes] of found) if (hits[codes[row]]) return true;
       return this.ids[row].includes(word);
     };
+  }
+  // How a call stands: mark, word, state.
+  state(row) {
+    const status = this.text('status', row), outcome = this.text('outcome', row);
+    if (status !== 'success') return ['✗', words(status), 'broken'];
+    if (outcome === 'failed' || outcome === 'error') return ['✗', 'test ' + outcome, 'broken'];
+    return this.text('passed', row) === 'low score' ? ['✗', 'low score', 'broken'] : ['✓', 'ok', 'holds'];
   }
   // Rows of the calls behind a rule, worst first, kept as differences.
   behind(rule) {
@@ -167,6 +179,7 @@ function select(calls, state) {
     const code = values.indexOf(state[facet]), codes = column.all;
     checks.push((row) => codes[row] === code);
   }
+  if (state.bad) checks.push((row) => calls.state(row)[2] === 'broken');
   for (const word of wanted) checks.push(calls.has(word));
   rows ||= calls.rows;
   for (const check of checks) rows = rows.filter(check);
@@ -186,14 +199,17 @@ class Table {
     const host = by('table');
     this.search = make('input', { type: 'search', placeholder: 'Search id, test, model, error …  ( / )', 'aria-label': 'Search calls' });
     this.search.addEventListener('input', () => { this.state.q = this.search.value; this.refresh(true); });
-    this.rule = make('button', { type: 'button', class: 'chip', hidden: true });
+    this.rule = make('button', { type: 'button', class: 'chip behind', hidden: true });
     this.rule.addEventListener('click', () => { this.state.rule = ''; this.refresh(true); });
+    const bad = this.calls.data.bad;
+    this.bad = make('button', { type: 'button', class: 'chip', hidden: !bad, 'aria-pressed': 'false' }, make('b', { 'aria-hidden': 'true' }, '✗'), ' ' + number(bad) + ' not ok');
+    this.bad.addEventListener('click', () => { this.state.bad = this.state.bad ? '' : '1'; this.refresh(true); });
     this.selects = FACETS.map(([facet, any]) => this.facet(facet, any)).filter(Boolean);
     this.count = make('output', { 'aria-live': 'polite' });
     this.clear = make('button', { type: 'button', class: 'quiet' }, 'Clear');
     this.clear.addEventListener('click', () => {
       for (const [facet] of FACETS) this.state[facet] = '';
-      this.state.q = this.state.rule = '';
+      this.state.q = this.state.rule = this.state.bad = '';
       this.refresh(true);
     });
     const columns = [['status', 'Status'], ['test', 'Test'], ['model', 'Model'], ['latency', 'Latency', 1], ['ttft', 'TTFT', 1],
@@ -218,7 +234,7 @@ class Table {
       if (tall > this.tall || !this.tall) { this.tall = tall; this.draw(); }
       this.tall = tall;
     }).observe(this.view);
-    host.append(make('div', { class: 'tools', role: 'search' }, this.search, this.rule, ...this.selects, this.clear, this.count), this.view);
+    host.append(make('div', { class: 'tools', role: 'search' }, this.search, this.bad, this.rule, ...this.selects, this.clear, this.count), this.view);
     host.hidden = false;
     by('static').remove();
   }
@@ -263,7 +279,8 @@ class Table {
     }
     this.rule.hidden = !state.rule;
     if (state.rule) this.rule.replaceChildren('behind ', show(make('code', {}), state.rule), ' ✕');
-    this.clear.hidden = !(state.q || state.rule || FACETS.some(([facet]) => state[facet]));
+    this.bad.setAttribute('aria-pressed', String(Boolean(state.bad)));
+    this.clear.hidden = !(state.q || state.rule || state.bad || FACETS.some(([facet]) => state[facet]));
     for (const head of this.heads) {
       const own = state.sort.replace('-', '') === head.dataset.key;
       head.setAttribute('aria-sort', own ? (state.sort.startsWith('-') ? 'descending' : 'ascending') : 'none');
@@ -299,17 +316,15 @@ class Table {
     else this.view.removeAttribute('aria-activedescendant');
   }
   row(at) {
-    const c = this.calls, row = this.rows[at], status = c.text('status', row), outcome = c.text('outcome', row);
-    const failed = status !== 'success', bad = outcome === 'failed' || outcome === 'error';
-    const [mark, word, state] = failed ? ['✗', words(status), 'broken'] : bad ? ['✗', 'test ' + words(outcome), 'broken'] : c.text('passed', row) === 'low score' ? ['✗', 'low score', 'broken'] : ['✓', 'ok', 'holds'];
+    const c = this.calls, row = this.rows[at], [mark, word, state] = c.state(row);
     const cell = (kind, ...inside) => make('div', { role: 'gridcell', class: kind }, ...inside);
     const latency = c.seconds('latency', row), slow = c.data.slow !== null && latency > c.data.slow;
     const bar = make('i', {});
     bar.style.width = unknown(latency) ? '0' : Math.max(1, 100 * Math.sqrt(c.latency.at(row) / this.top)) + '%';
     const value = c.score.at(row);
     const who = show(cell('who'), c.name(row));
-    const again = c.attempt.at(row);
-    if (c.repeat.at(row) || again) who.append(make('small', {}, '#' + (c.repeat.at(row) + 1) + (again ? ' rerun ' + again : '')));
+    const again = c.again(row);
+    if (again) who.append(make('small', {}, again));
     who.title = c.node(row).replace(CONTROL, '?');
     return make('div', { class: 'row' + (at === this.at ? ' at' : ''), role: 'row', id: 'row-' + at, 'data-at': at, 'aria-rowindex': at + 2, 'aria-selected': at === this.at ? 'true' : 'false' },
       cell('', make('span', { class: 'state ' + state }, make('b', { 'aria-hidden': 'true' }, mark), ' ' + word)),
