@@ -25,6 +25,8 @@ MODEL = $(BIN)/python golden_sets/local_model.py
 GATE = $(BIN)/python -m pytest golden_sets --llm-budget=budget.toml
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# the suite starts some hundred Pythons, and each would compile the package anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo demo-regression demo-drift demo-live record test matrix frameworks adapters phoenix lint docs bench core live dev clean
 .NOTPARALLEL:

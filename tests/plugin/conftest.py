@@ -72,7 +72,7 @@ class Project:
         os.environ.update({**self.env, **env})
         try:
             return self.pytester.runpytest_subprocess(
-                "-p", "no:llmock", "-p", "no:cacheprovider", "-p", "no:timeout", *args
+                "-p", "no:llmock", "-p", "no:cacheprovider", "-p", "no:timeout", "-p", "no:hypothesispytest", *args
             )
         finally:
             os.environ.clear()
