@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import os
 import re
+import sys
+import zlib
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from pytest_llmwatch import __version__
 from pytest_llmwatch import format as fmt
 from pytest_llmwatch.report.cases import Cell
 from pytest_llmwatch.report.text import CONTROL, control_name, one_line
@@ -110,8 +118,30 @@ def environment() -> jinja2.Environment:
             source = re.sub(r"\n[ \t]+", "\n", source)
             return re.sub(rf"\n+(?=</?(?:{_BLOCKS})\b)", "", source), path, uptodate
 
+    class Cache(jinja2.FileSystemBytecodeCache):
+        """Compiled templates beside the compiled modules: compiling them takes longer than filling them."""
+
+        def load_bytecode(self, bucket: Any) -> None:
+            try:
+                super().load_bytecode(bucket)
+            except Exception:  # a file that is damaged is as good as none
+                bucket.reset()
+
+        def dump_bytecode(self, bucket: Any) -> None:
+            with contextlib.suppress(OSError):  # a package that may not be written to is compiled each time
+                os.makedirs(self.directory, exist_ok=True)
+                super().dump_bytecode(bucket)
+
+    folder = resources.files("pytest_llmwatch.report") / "templates"
+    cache = None
+    if isinstance(folder, Path) and not sys.dont_write_bytecode:
+        # Jinja2 knows when a template changed, not when what is set below did
+        own = f"{__version__}-{zlib.crc32(Path(__file__).read_bytes()):08x}"
+        beside = Path(importlib.util.cache_from_source(str(folder / "templates.py"))).parent
+        cache = Cache(str(beside), f"jinja2-{own}-%s.cache")
     env = jinja2.Environment(
         loader=Loader("pytest_llmwatch", "report/templates"),
+        bytecode_cache=cache,
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -80,7 +80,7 @@ def texts(folder: Path) -> Iterator[tuple[str, str]]:
         yield name, text
         yield f"{name}, pieces", "".join(re.findall(r'"content":\s*"((?:[^"\\]|\\.)*)', text))
         for packed in re.findall(r"H4sI[A-Za-z0-9+/=]{20,}", text):
-            yield f"{name}, packed", gzip.decompress(base64.b64decode(packed)).decode()
+            yield f"{name}, packed", gzip.decompress(base64.b64decode(packed)).decode("utf-8", "replace")
 
 
 def leaks(folder: Path) -> dict[str, set[str]]:

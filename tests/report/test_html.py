@@ -7,8 +7,10 @@ import gzip
 import hashlib
 import json
 import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -228,3 +230,23 @@ def test_ids_are_short_in_long_runs_and_stay_distinct() -> None:
     assert len(set(short)) == 5000
     assert len(short[0]) < 16
     assert island.short_ids(ids[:10]) == ids[:10]
+
+
+def test_compiled_templates_are_kept_where_python_keeps_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factory: ModuleType
+) -> None:
+    report = factory.make_report(20)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    plain = html.render(report)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
+    assert html.render(report) == plain
+    kept = sorted(tmp_path.rglob("*.cache"))
+    assert len(kept) > 15
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    assert html.render(report) == plain
+    assert {path: path.stat().st_mtime_ns for path in kept} == before, "read, not written again"
+    kept[0].write_bytes(kept[0].read_bytes()[:30])
+    assert html.render(report) == plain, "a damaged one is made anew"
+    monkeypatch.setattr(sys, "pycache_prefix", "/dev/null/nowhere")
+    assert html.render(report) == plain, "nor is a place that may not be written to a fault"
