@@ -66,21 +66,24 @@ def _where(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report",
         type=Path,
-        default=Path("llmwatch-report"),
         metavar="DIR",
-        help="the report's folder, without a store",
+        help="the report's folder, without a store (default: llmwatch-report)",
     )
 
 
 def _store(args: argparse.Namespace) -> Store:
-    """Return where incidents are: the store that is named, else ``.llmwatch``, else the report's folder."""
+    """Return where incidents are: what is named, else ``.llmwatch``, else the report's folder."""
     from pytest_llmwatch import pipeline_incidents, pipeline_store
     from pytest_llmwatch.store.folder import JOURNALS
 
-    url = pipeline_store.chosen(args.store, None)
-    if url is None and (Path(pipeline_store.DEFAULT) / JOURNALS / f"{pipeline_incidents.JOURNAL}.jsonl").is_file():
+    url = args.store if args.report is not None else pipeline_store.chosen(args.store, None)
+    if (
+        url is None
+        and args.report is None
+        and (Path(pipeline_store.DEFAULT) / JOURNALS / f"{pipeline_incidents.JOURNAL}.jsonl").is_file()
+    ):
         url = pipeline_store.DEFAULT
-    return pipeline_incidents.place(url, Path(), args.report)
+    return pipeline_incidents.place(url, Path(), args.report or Path("llmwatch-report"))
 
 
 def _now() -> datetime.datetime:

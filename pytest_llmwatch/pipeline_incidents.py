@@ -8,11 +8,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_llmwatch import incidents, incidents_life, incidents_text
+from pytest_llmwatch import incidents, incidents_life, incidents_text, pipeline_store
 from pytest_llmwatch.codec import encode
 from pytest_llmwatch.errors import LlmwatchError, UsageError
 from pytest_llmwatch.format import plural
@@ -38,6 +40,21 @@ def place(url: str | Path | None, root: Path, report: Path) -> Store:
         UsageError: The store is none that can be used.
     """
     return open_store(url, root) if url is not None else open_store(report / FOLDER, root)
+
+
+def place_options(url: str | Path | None, root: Path, report: Path, usual: str) -> str:
+    """Return the options with which ``llmwatch incidents`` in ``root`` finds what `attach` noted, "" for none.
+
+    ``usual`` is the report's folder in which it looks by itself.
+    """
+    if url is None:
+        folder = report.relative_to(root) if report.is_relative_to(root) else report
+        return "" if folder.as_posix() == usual else f"--report {shlex.quote(folder.as_posix())}"
+    named = str(url)
+    if named == os.environ.get(pipeline_store.VARIABLE) or named.rstrip("/") == pipeline_store.DEFAULT:
+        return ""
+    # a URL with a password is the user's to type
+    return f"--store {shlex.quote(named)}" if "@" not in named else "--store URL"
 
 
 def known(store: Store) -> tuple[tuple[Incident, ...], int]:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pytest_llmwatch import pipeline_incidents
+from pytest_llmwatch.plugin.settings import DEFAULT_REPORT
 from pytest_llmwatch.report import terminal
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ def show(reporter: Any, state: LlmSession) -> None:
         ascii=not _unicode(),
         verbosity=reporter.config.get_verbosity() if hasattr(reporter.config, "get_verbosity") else 0,
     )
-    for line in terminal.render(state.report, style, _named(state.outputs)):
+    settings = state.settings
+    at = pipeline_incidents.place_options(state.store.url, settings.rootdir, settings.report, DEFAULT_REPORT)
+    for line in terminal.render(state.report, style, _named(state.outputs), at):
         for text, markup in line:
             writer.write(text, **markup)
         writer.line()

@@ -60,15 +60,18 @@ class TerminalStyle:
     verbosity: int = 0
 
 
-def render(report: Report, style: TerminalStyle, outputs: Mapping[str, str] | None = None) -> list[Line]:
+def render(
+    report: Report, style: TerminalStyle, outputs: Mapping[str, str] | None = None, incidents_at: str = ""
+) -> list[Line]:
     """Return the terminal section of ``report``.
 
     Args:
         report: What to show.
         style: Width, colour, characters, verbosity.
         outputs: What was written, label to path, as ``{"html report": "llmwatch-report/report.html"}``.
+        incidents_at: Options with which ``llmwatch incidents`` finds the report's, "" where it needs none.
     """
-    lines = list(_lines(report, style, outputs or {}))
+    lines = list(_lines(report, style, outputs or {}, incidents_at))
     return [_finish(line, style) for line in lines]
 
 
@@ -77,7 +80,7 @@ def plain(lines: Iterable[Line]) -> str:
     return "".join("".join(text for text, _ in line).rstrip() + "\n" for line in lines)
 
 
-def _lines(report: Report, style: TerminalStyle, outputs: Mapping[str, str]) -> Iterator[Line]:
+def _lines(report: Report, style: TerminalStyle, outputs: Mapping[str, str], incidents_at: str) -> Iterator[Line]:
     rows = view.rules(report)
     if style.verbosity <= -2:
         yield _single(report, rows)
@@ -95,7 +98,7 @@ def _lines(report: Report, style: TerminalStyle, outputs: Mapping[str, str]) -> 
     if shown:
         yield ()
         yield from _rules(shown, style)
-    yield from _incidents(report, style)
+    yield from _incidents(report, style, incidents_at)
     yield from _problems(report.run.problems, style)
     if not quiet:
         yield from _stages(report, style)
@@ -240,12 +243,12 @@ def _problems(problems: tuple[Problem, ...], style: TerminalStyle) -> Iterator[L
             yield ((f"      … and {len(messages) - limit:,} more", {"light": True}),)
 
 
-def _incidents(report: Report, style: TerminalStyle) -> Iterator[Line]:
+def _incidents(report: Report, style: TerminalStyle, at: str) -> Iterator[Line]:
     told = list(incidents.lines(report))
     if not told:
         return
     yield ()
-    yield (("incidents", {"bold": True}), (" (llmwatch incidents show ID)", {"light": True}))
+    yield (("incidents", {"bold": True}), (f" (llmwatch incidents show ID{at and ' '}{at})", {"light": True}))
     limit = 5 if style.verbosity < 1 else 50
     for severity, text in told[:limit]:
         yield from _wrapped(f"{severity}  {one_line(text)}", style, indent=2, hang=8)

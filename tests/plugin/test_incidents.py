@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,7 +35,9 @@ def test_a_red_build_opens_one_and_a_clean_one_resolves_it(
         budget.write_text("[tokens]\ninput_per_call = 0.5\n")
         red = pytester.runpytest_subprocess(*options)
         assert red.ret == 1
-        red.stdout.fnmatch_lines(["incidents (llmwatch incidents show ID)*", "*SEV2  Cost spike (triaged, inc-*"])
+        red.stdout.fnmatch_lines(
+            ["incidents (llmwatch incidents show ID --store runs)", "*SEV2  Cost spike (triaged, inc-*"]
+        )
         report = pytester.path / "llmwatch-report"
         (told,) = json.loads((report / "run.json").read_text())["incidents"]
         assert json.loads((report / "incidents" / f"{told['id']}.json").read_text()) == told
@@ -44,6 +49,29 @@ def test_a_red_build_opens_one_and_a_clean_one_resolves_it(
     green.stdout.fnmatch_lines([f"*SEV2  Cost spike (resolved, {told['id']}*"])
     (known,), bad = pipeline_incidents.known(open_store(store, pytester.path))
     assert (known.id, known.state, bad) == (told["id"], "resolved", 0)
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--llm-report=out of here"], ["--llm-store=a store"], ["--llm-store=.llmwatch/"]]
+)
+def test_the_command_that_is_printed_finds_the_incident(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    from llmock.testing import LLMockServer
+
+    pytester.makepyfile(TEST)
+    (pytester.path / "budget.toml").write_text("[tokens]\ninput_per_call = 0.5\n")
+    with LLMockServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url())
+        monkeypatch.setenv("OPENAI_API_KEY", "no-key")
+        red = pytester.runpytest_subprocess("--llm-budget=budget.toml", "--llm-record=off", *options)
+    assert red.ret == 1
+    (command,) = (m[1] for line in red.outlines if (m := re.match(r"incidents \((llmwatch .*)\)$", line)))
+    (found,) = {m[0] for line in red.outlines if (m := re.search(r"inc-\d{8}-[0-9a-f]{6}", line))}
+    words = shlex.split(command.replace("ID", found))
+    shown = pytester.run(sys.executable, "-m", "pytest_llmwatch.cli", *words[1:])
+    assert shown.ret == 0, shown.stderr.str()
+    assert found in shown.stdout.str()
 
 
 def test_a_fault_in_incidents_leaves_the_build_as_it_was(
