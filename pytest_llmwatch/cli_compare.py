@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from pytest_llmwatch.compare import Outcome
     from pytest_llmwatch.model import Verdict
 
-_MARKS = {"fail": "✗", "warn": "!", "pass": "✓", "inconclusive": "?"}
 _KEYS = (
     "metric", "verdict", "baseline", "candidate", "delta", "ci", "p", "p_adjusted", "n_cases", "paired", "because",
 )  # fmt: skip
@@ -42,6 +42,7 @@ def add(commands: Any) -> None:
 def cmd_compare(args: argparse.Namespace) -> int:
     """Compare and print; 1 if any metric got worse, else 0."""
     from pytest_llmwatch import pipeline, pipeline_compare
+    from pytest_llmwatch.report import comparison
 
     if not 0 < args.alpha <= 0.5:
         raise UsageError(f"--alpha must be in (0, 0.5] (got {args.alpha:g})", slug="compare-alpha")
@@ -61,7 +62,8 @@ def cmd_compare(args: argparse.Namespace) -> int:
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
     else:
-        print(as_text(outcome, notes))
+        width = min(shutil.get_terminal_size((100, 24)).columns, 140)
+        print(comparison.render(outcome, notes, width=width, ascii=not _can_print("✗✓≤–−…")))
         if args.report is not None:
             print(f"report: {args.report / 'report.html'}")
     return 1 if outcome.verdict == "fail" else 0
@@ -82,21 +84,6 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     out = {key: getattr(verdict, key) for key in _KEYS}
     out["ci"] = list(verdict.ci) if verdict.ci is not None else None
     return out
-
-
-def as_text(outcome: Outcome, notes: tuple[str, ...]) -> str:
-    """Return the comparison for people: a line per metric, worst first, then what to know."""
-    order = ("fail", "warn", "inconclusive", "pass")
-    ranked = sorted(outcome.verdicts, key=lambda v: order.index(v.verdict))
-    marks = _MARKS if _can_print("✗✓") else {"fail": "x", "warn": "!", "pass": "ok", "inconclusive": "?"}
-    lines = [f"{outcome.verdict.upper()}"]
-    lines += [f"  {marks[v.verdict]:<2} {v.verdict:<12} {v.because}" for v in ranked]
-    if outcome.missing:
-        shown = ", ".join(outcome.missing[:5])
-        more = f" and {len(outcome.missing) - 5} more" if len(outcome.missing) > 5 else ""
-        lines.append(f"  not in the candidate: {shown}{more}")
-    lines += [f"note: {note}" for note in (*outcome.notes, *notes)]
-    return "\n".join(lines)
 
 
 def _can_print(text: str) -> bool:

@@ -41,7 +41,7 @@ _COLORS: dict[State, Markup] = {
 _VERDICT_STATE: dict[str, State] = {
     "pass": "holds", "warn": "warn", "fail": "broken", "inconclusive": "undecided", "error": "blind",
 }  # fmt: skip
-_ASCII = str.maketrans({
+ASCII = str.maketrans({
     "≤": "<=", "≥": ">=", "–": "-", "−": "-", "…": "...", "·": "|", "→": "->", "±": "+-", "×": "x", "∞": "inf",
     "✓": "+", "✗": "x", "“": '"', "”": '"', "’": "'", "Δ": "delta", "█": "#", "—": "-", "\u00a0": " ",
 })  # fmt: skip
@@ -428,6 +428,6 @@ def _finish(line: Line, style: TerminalStyle) -> Line:
         if segments and segments[0][0] == f"  {mark} " and line[0][1] == _COLORS[state]:
             segments[0] = (f"  {simple} ", segments[0][1])
     return tuple(
-        (text.translate(_ASCII).encode("ascii", "backslashreplace").decode("ascii"), markup)
+        (text.translate(ASCII).encode("ascii", "backslashreplace").decode("ascii"), markup)
         for text, markup in segments
     )

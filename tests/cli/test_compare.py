@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,11 +205,30 @@ def test_for_people_the_worst_comes_first(write: Any, capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert code == 1
     assert lines[0] == "FAIL"
-    assert "relevance dropped -0.1" in "\n".join(lines[1:3])
-    assert "case-" in lines[1]
-    grades = [line.split()[1] for line in lines[1:] if not line.startswith("note")]
+    table = lines[2 : lines.index("")]
+    assert lines[1].split() == ["metric", "baseline", "now", "change", "95", "%", "interval", "p", "cases"]
+    assert re.match(
+        r"  ✗ +fail +relevance +0\.\d{3} +0\.\d{3} +−0\.1\d\d +−0\.\d+ … −0\.\d+ +<?0\.\d+ +80$", table[0]
+    )
+    grades = [line.split()[1] for line in table]
     order = ["fail", "warn", "inconclusive", "pass"]
     assert grades == sorted(grades, key=order.index)
+    assert len(grades) == 7
+    reasons = lines[lines.index("") + 1 :]
+    assert reasons[0].startswith("  relevance dropped -0.1")
+    assert "case-" in " ".join(reasons[:4])
+    assert all(len(line) <= 140 for line in lines)
+
+
+def test_without_unicode_it_is_told_in_ascii(
+    write: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_llmwatch.cli_compare._can_print", lambda _: False)
+    main(["compare", write("a.jsonl", side(1, repeats=5)), write("b.jsonl", side(2, drop=0.15))])
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert "  x " in out
+    assert "  ok " in out
 
 
 def test_the_report_shows_the_candidate_against_the_baseline(
