@@ -238,6 +238,7 @@ def cmd_golden_check(args: argparse.Namespace) -> int:
     """Validate golden sets; every set is looked at, one line each."""
     from pytest_llmwatch import pipeline
     from pytest_llmwatch.errors import GoldenError
+    from pytest_llmwatch.format import plural
 
     files: list[Path] = []
     for path in args.paths:
@@ -256,7 +257,8 @@ def cmd_golden_check(args: argparse.Namespace) -> int:
             print(error)
             continue
         clusters = len({c.cluster for c in golden.cases if c.cluster})
-        print(f"{golden.file}: {len(golden.cases)} cases, {clusters} clusters, {golden.repeats} repeats, valid")
+        counts = (plural(len(golden.cases), "case"), plural(clusters, "cluster"), plural(golden.repeats, "repeat"))
+        print(f"{golden.file}: {', '.join(counts)}, valid")
     return USAGE if wrong else OK
 
 
