@@ -254,7 +254,7 @@ def test_nothing_is_sent_written_or_printed(present: Callable[..., None], tmp_pa
     done = subprocess.run(
         [sys.executable, "-c", QUIET, json.dumps(asked)],
         cwd=tmp_path,
-        env={**os.environ, "HOME": str(tmp_path)},
+        env={**os.environ, "HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
