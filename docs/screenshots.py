@@ -110,6 +110,12 @@ def story_page() -> str:
     return report.render(story.story(factory))
 
 
+def _usual(text: str, folder: Path) -> str:
+    """Return what would be printed if the report went where it goes by default."""
+    text = text.replace(folder.as_posix(), "llmwatch-report")
+    return text.replace("show ID --report llmwatch-report)", "show ID)")
+
+
 def capture(printed: str, folder: Path) -> str:
     """Return the gate's section of what pytest printed, without colours and what differs between two runs."""
     lines = section(_SGR.sub("", printed))
@@ -117,7 +123,7 @@ def capture(printed: str, folder: Path) -> str:
     # the paths of outputs are wrapped by their length: the temporary folder's must not show
     named = re.compile(r"^html report: .*?(?=^\S+: |^$|\Z)", re.MULTILINE | re.DOTALL)
     outputs = "html report: llmwatch-report/report.html · run: llmwatch-report/run.json\n"
-    text = named.sub(outputs, text.replace(folder.as_posix(), "llmwatch-report"))
+    text = named.sub(outputs, _usual(text, folder))
     for pattern, fixed in _VARYING:
         text = pattern.sub(fixed, text)
     number = itertools.count(1)
@@ -195,7 +201,7 @@ def main(arguments: list[str] | None = None) -> int:
             pages = {"demo": folder / "report.html"}
             for name, made in (
                 ("story", story_page()),
-                ("terminal", terminal_page(printed.replace(f"{folder}", "llmwatch-report"))),
+                ("terminal", terminal_page(_usual(printed, folder))),
             ):
                 pages[name] = folder / f"{name}.html"
                 pages[name].write_text(made, encoding="utf-8")

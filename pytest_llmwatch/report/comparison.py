@@ -35,10 +35,8 @@ def render(outcome: Outcome, notes: Sequence[str] = (), *, width: int = 100, asc
     if rows:
         table = tabulate(rows, _HEAD, "plain", disable_numparse=True, colalign=_ALIGNED)
         lines += [f"  {line}".rstrip() for line in table.splitlines()]
-    told = [v for v in ranked if v.verdict != "pass"]
-    if told:
         lines.append("")
-    for v in told:
+    for v in ranked:  # a pass says what it rules out
         lines += textwrap.wrap(
             v.because, width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
         )
