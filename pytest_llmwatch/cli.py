@@ -185,7 +185,10 @@ def cmd_gate(args: argparse.Namespace) -> int:
     if args.keep:
         pipeline_store.keep(report, store, Path())
     report = teller.run(report)
-    cli_report.show(report, args.output, as_json=args.json, junit=args.junit, notes=notes, tell=True)
+    at = pipeline_incidents.place_options(store, Path(), folder, DEFAULT_REPORT) if keep else None
+    cli_report.show(
+        report, args.output, as_json=args.json, junit=args.junit, notes=notes, tell=True, incidents_at=at
+    )
     return report.exit_code
 
 

@@ -66,6 +66,7 @@ def show(
     junit: Path | None = None,
     notes: Sequence[str] = (),
     tell: bool = False,
+    incidents_at: str | None = None,
 ) -> None:
     """Write the report's files and print it.
 
@@ -76,6 +77,7 @@ def show(
         junit: Where JUnit XML goes, None for nowhere.
         notes: Printed first.
         tell: Annotate files and add to the step's summary in GitHub Actions.
+        incidents_at: See `terminal.render`.
     """
     from pytest_llmwatch import atomic, pipeline, pipeline_ci
     from pytest_llmwatch.report import junit as xml
@@ -97,7 +99,7 @@ def show(
     style = terminal.TerminalStyle(
         width=min(shutil.get_terminal_size((100, 24)).columns, 120), color=False, ascii=_ascii(), verbosity=0
     )
-    print(terminal.plain(terminal.render(report, style, outputs)))
+    print(terminal.plain(terminal.render(report, style, outputs, incidents_at)))
     if tell:
         for line in pipeline_ci.log_lines(report, Path()):
             print(line)

@@ -49,9 +49,11 @@ def place_options(url: str | Path | None, root: Path, report: Path, usual: str) 
     """
     if url is None:
         folder = report.relative_to(root) if report.is_relative_to(root) else report
-        return "" if folder.as_posix() == usual else f"--report {shlex.quote(folder.as_posix())}"
+        # what an earlier run left in the default store is looked at first
+        found = folder.as_posix() == usual and not (root / pipeline_store.DEFAULT).is_dir()
+        return "" if found else f"--report {shlex.quote(folder.as_posix())}"
     named = str(url)
-    if named == os.environ.get(pipeline_store.VARIABLE) or named.rstrip("/") == pipeline_store.DEFAULT:
+    if named.rstrip("/") == os.environ.get(pipeline_store.VARIABLE, pipeline_store.DEFAULT).rstrip("/"):
         return ""
     # a URL with a password is the user's to type
     return f"--store {shlex.quote(named)}" if "@" not in named else "--store URL"

@@ -50,7 +50,7 @@ def retrievals(report: Report) -> Retrievals | None:
         return None
     alike: dict[tuple[object, ...], list[Found]] = {}
     for f in found:
-        alike.setdefault((f.query or f.case, f.documents, f.more, f.missing), []).append(f)
+        alike.setdefault((f.query or f.case, f.documents, f.more, f.missing, f.rank), []).append(f)
     merged = [replace(same[0], times=len(same)) for same in alike.values()]
     merged.sort(key=lambda f: (not f.bad, f.rank or 0, -f.times, f.query))
     shown = merged[:_SHOWN]

@@ -61,7 +61,7 @@ class TerminalStyle:
 
 
 def render(
-    report: Report, style: TerminalStyle, outputs: Mapping[str, str] | None = None, incidents_at: str = ""
+    report: Report, style: TerminalStyle, outputs: Mapping[str, str] | None = None, incidents_at: str | None = None
 ) -> list[Line]:
     """Return the terminal section of ``report``.
 
@@ -69,7 +69,8 @@ def render(
         report: What to show.
         style: Width, colour, characters, verbosity.
         outputs: What was written, label to path, as ``{"html report": "llmwatch-report/report.html"}``.
-        incidents_at: Options with which ``llmwatch incidents`` finds the report's, "" where it needs none.
+        incidents_at: Options with which ``llmwatch incidents`` finds the report's, "" for none; None where
+            they were not noted.
     """
     lines = list(_lines(report, style, outputs or {}, incidents_at))
     return [_finish(line, style) for line in lines]
@@ -80,7 +81,9 @@ def plain(lines: Iterable[Line]) -> str:
     return "".join("".join(text for text, _ in line).rstrip() + "\n" for line in lines)
 
 
-def _lines(report: Report, style: TerminalStyle, outputs: Mapping[str, str], incidents_at: str) -> Iterator[Line]:
+def _lines(
+    report: Report, style: TerminalStyle, outputs: Mapping[str, str], incidents_at: str | None
+) -> Iterator[Line]:
     rows = view.rules(report)
     if style.verbosity <= -2:
         yield _single(report, rows)
@@ -243,12 +246,14 @@ def _problems(problems: tuple[Problem, ...], style: TerminalStyle) -> Iterator[L
             yield ((f"      … and {len(messages) - limit:,} more", {"light": True}),)
 
 
-def _incidents(report: Report, style: TerminalStyle, at: str) -> Iterator[Line]:
+def _incidents(report: Report, style: TerminalStyle, at: str | None) -> Iterator[Line]:
     told = list(incidents.lines(report))
     if not told:
         return
     yield ()
-    yield (("incidents", {"bold": True}), (f" (llmwatch incidents show ID{at and ' '}{at})", {"light": True}))
+    kept = at is not None and not report.run.partial  # the journal takes no partial run
+    command = f" (llmwatch incidents show ID {at}".rstrip() + ")" if kept else ""
+    yield (("incidents", {"bold": True}), (command, {"light": True}))
     limit = 5 if style.verbosity < 1 else 50
     for severity, text in told[:limit]:
         yield from _wrapped(f"{severity}  {one_line(text)}", style, indent=2, hang=8)

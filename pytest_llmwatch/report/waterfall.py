@@ -89,8 +89,9 @@ class Traces:
         first = min(n.start for n in nodes)
         total = max(n.start + n.seconds for n in nodes) - first
         ordered = list(_walk(nodes))
-        late = [(d, n) for d, n in ordered[most:] if (n.call is not None and n.call.id == own) or _failed(n)]
-        late = late[: most // 2]
+        late = [(d, n) for d, n in ordered[most:] if _failed(n)][: most // 2]
+        asked = [(d, n) for d, n in ordered[most:] if n.call is not None and n.call.id == own]
+        late += [step for step in asked if step not in late]
         kept = [*ordered[: most - len(late)], *late]
         steps = tuple(_step(n, depth, first, total or 1.0) for depth, n in kept)
         head = ordered[0][1]

@@ -74,6 +74,25 @@ def test_the_command_that_is_printed_finds_the_incident(
     assert found in shown.stdout.str()
 
 
+def test_incidents_that_nobody_notes_have_no_command(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmock.testing import LLMockServer
+
+    pytester.makepyfile(TEST)
+    (pytester.path / "budget.toml").write_text("[tokens]\ninput_per_call = 0.5\n")
+    with LLMockServer() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url())
+        monkeypatch.setenv("OPENAI_API_KEY", "no-key")
+        pytester.runpytest_subprocess("--llm-budget=budget.toml", "--llm-record=off")
+    gate = ("-m", "pytest_llmwatch.cli", "gate", "llmwatch-report", "--budget", "budget.toml")
+    shown = pytester.run(sys.executable, *gate)
+    assert shown.ret == 1
+    assert [line for line in shown.outlines if line.startswith("incidents")] == ["incidents"]
+    kept = pytester.run(sys.executable, *gate, "--keep")
+    kept.stdout.fnmatch_lines(["incidents (llmwatch incidents show ID)"])
+
+
 def test_a_fault_in_incidents_leaves_the_build_as_it_was(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

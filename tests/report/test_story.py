@@ -149,6 +149,11 @@ def test_of_a_long_trace_the_first_steps_stay_and_what_failed() -> None:
     assert (len(names), found.left_out, found.failed) == (200, 101, 1)
     assert names[:3] == ["step 0", "step 1", "step 2"]
     assert names[-2:] == ["step 290", "m"], "what failed, and the call that was opened"
+    down = [replace(s, error="down") for s in spans]
+    all_down = waterfall.Traces(Run("r", at(0, 0), calls=(call,), spans=tuple(down))).of("t", own="c")
+    assert all_down is not None
+    assert len(all_down.steps) == 200
+    assert all_down.steps[-1].name == "m", "the call that was opened, however much failed"
     (shown,) = traces.worst([])
     assert (len(shown.steps), shown.left_out) == (40, 261)
     assert shown.steps[-1].failed == "down"

@@ -1,5 +1,5 @@
 // One call in full: facts, scores with their reasons, and its texts with the evidence marked.
-// They stand after the script, so that the table need not wait for them.
+// The texts stand after the script, so that the table need not wait for them.
 const chunks = new Map();
 const whole = new Promise((done) => {
   if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', done);
